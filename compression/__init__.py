@@ -1,0 +1,1 @@
+"""Pruning, quantisation, factorisation and the audit of what they gain."""

@@ -1,0 +1,1 @@
+"""Graph, kernels, plan, session, statistics, store: how numbers are obtained."""

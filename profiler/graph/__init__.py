@@ -1,0 +1,1 @@
+"""Reading an ONNX model: checks, shapes, costs per operator, memory."""

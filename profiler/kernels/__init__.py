@@ -1,0 +1,1 @@
+"""What a runtime really executes: workloads and their mapping to operators."""

@@ -1,0 +1,1 @@
+"""Plans and runs measurements on a device and turns raw blocks into results."""

@@ -1,0 +1,1 @@
+"""Intervals, stopping, verdicts, closure and flags. Pure: no clocks, files or sockets."""

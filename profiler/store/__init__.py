@@ -1,0 +1,1 @@
+"""Where measurements are kept: SQLite by default, PostgreSQL by URL."""

@@ -1,0 +1,1 @@
+"""Compiling ONNX graphs with TVM: schedule templates, tuning, fused functions."""

@@ -1,0 +1,1 @@
+"""Architecture search on cost models."""

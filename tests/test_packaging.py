@@ -1,0 +1,27 @@
+"""The wheel holds every package, and nothing but ``lwprof`` becomes importable."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("device_profiles", "zoo", "profiler", "agents",
+         "predictors", "search", "compression", "reports")  # fmt: skip
+
+
+def test_every_package_folder_is_listed() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(config["tool"]["setuptools"]["packages"])
+    found = {"lwprof", "lwprof.cli"} | {
+        ".".join(("lwprof", *init.parent.relative_to(ROOT).parts))
+        for room in ROOMS
+        for init in (ROOT / room).rglob("__init__.py")
+    }
+    assert listed == found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_bare_room_names_are_not_importable(room: str) -> None:
+    assert importlib.util.find_spec(room) is None
