@@ -73,17 +73,26 @@ class Graph:
 
     Attributes:
         name: the file's stem, the zoo name or the graph's own name.
-        sha256: digest of the model as it will be run (weights included).
-        proto: the ``onnx.ModelProto`` as it will be run.
+        sha256: digest of the model file as it was given, so that ``sha256sum`` agrees; with
+            external data, of the file's digest and the data's. The same file read with
+            other input shapes has the same ``sha256`` and another ``key``.
+        key: identity of what will be run: digest of ``sha256`` and the input shapes.
+        proto: the ``onnx.ModelProto`` as it will be run: local functions inlined, concrete
+            input shapes, initialisers no longer listed as inputs, external data inside.
+            Weights that the file generates (``generated``) are still generated here;
+            ``materialise(graph)`` writes them out.
         operators: top-level nodes in topological order, local functions inlined.
         tensors: every named value, by name.
         inputs: real inputs (initialisers listed as inputs are not among them).
         unknown: operator types whose cost could not be counted, sorted.
         params: learned parameters of the model (each counted once).
-        size_bytes: bytes of the serialised model with its weights.
+        size_bytes: bytes of the model file with its external data, and what its generated
+            weights would take.
         peak_memory_bytes: peak activation memory by liveness in topological order
             without in-place reuse; None when a size is unknown.
         peak_memory_inplace_bytes: the same where elementwise operators overwrite a dead input.
+        generated: weights that the file makes with ``ConstantOfShape`` instead of storing them.
+        notes: what was assumed while reading (open dimensions set to 1 …), for people.
     """
 
     name: str
@@ -99,3 +108,6 @@ class Graph:
     size_bytes: int
     peak_memory_bytes: int | None
     peak_memory_inplace_bytes: int | None
+    key: str = ""
+    generated: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""Peak activation memory by liveness."""
+
+from __future__ import annotations
