@@ -1,1 +1,42 @@
-"""Where measurements are kept: SQLite by default, PostgreSQL by URL."""
+"""Where measurements are kept: SQLite by default, PostgreSQL by URL.
+
+``open_store`` opens (and makes) one; the records are plain data. SQLAlchemy is loaded when a
+store is opened, not when this package is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from lwprof.profiler.store.records import (
+    Block,
+    Context,
+    Device,
+    Fact,
+    MergeReport,
+    Run,
+    Subject,
+    request_digest,
+)
+
+if TYPE_CHECKING:
+    from lwprof.profiler.store.opening import open_store as open_store
+    from lwprof.profiler.store.store import Store as Store
+
+# public name -> module it lives in
+_LAZY = {
+    "Store": "lwprof.profiler.store.store",
+    "open_store": "lwprof.profiler.store.opening",
+}
+
+__all__ = [
+    "Block", "Context", "Device", "Fact", "MergeReport", "Run", "Store", "Subject",
+    "open_store", "request_digest",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
