@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from lwprof.errors import MissingExtra, StoreError
 from lwprof.profiler.store.location import is_memory, shown
 
 BUSY_TIMEOUT_S = 30.0
-# Two options of a connection, read when its transaction begins.
+# Read when the connection's transaction begins.
 _WRITING = {"lwprof_writing": True}
 
 
@@ -42,8 +43,6 @@ def connect(url: URL, *, readonly: bool = False) -> Engine:
 
 
 def _sqlite_engine(url: URL, readonly: bool) -> Engine:
-    import sqlite3
-
     target, options = ":memory:", ""
     if not is_memory(url):
         path = Path(url.database or "").absolute()
@@ -94,7 +93,12 @@ def reading(engine: Engine, url: URL) -> Iterator[Connection]:
     Raises:
         StoreError: whatever the database complains about.
     """
-    with translated(url), engine.connect() as connection, connection.begin():
+    options = {} if url.drivername == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with (
+        translated(url),
+        engine.connect().execution_options(**options) as connection,
+        connection.begin(),
+    ):
         yield connection
 
 
@@ -126,6 +130,8 @@ def translated(url: URL) -> Iterator[None]:
         raise StoreError(f"the store {where} refused a record: {cause}") from None
     except DBAPIError as error:
         raise StoreError(f"the store {where} {_explained(_cause(error))}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"the store {where} {_explained(str(error))}") from None
     except SQLAlchemyError as error:
         raise StoreError(f"the store {where} failed: {error}") from None
 

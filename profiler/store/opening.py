@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, select, text
@@ -11,12 +14,17 @@ from sqlalchemy.engine import URL
 from lwprof.errors import StoreError
 from lwprof.profiler.store import engine as engines
 from lwprof.profiler.store import schema
+from lwprof.profiler.store.database import utc_now
 from lwprof.profiler.store.location import is_memory, locate, shown, vet_file
 from lwprof.profiler.store.store import Store
 
 
 def open_store(
-    url: str | os.PathLike[str] | None = None, *, readonly: bool = False, create: bool = True
+    url: str | os.PathLike[str] | None = None,
+    *,
+    readonly: bool = False,
+    create: bool = True,
+    clock: Callable[[], datetime] = utc_now,
 ) -> Store:
     """The store at ``url``, made when it does not exist yet.
 
@@ -25,6 +33,7 @@ def open_store(
             environment's ``LWPROF_STORE`` and then ``measurements.db`` in the user's data folder.
         readonly: open without ever writing; implies ``create=False``.
         create: make the store when there is none.
+        clock: tells the wall time.
 
     Raises:
         StoreError: not a store of lwprof, damaged, locked, not readable or writable, of a
@@ -44,11 +53,11 @@ def open_store(
             create_schema(engine, location)
         else:
             require_current(version, location)
-            refuse_strangers(engine, location)
+            require_tables(engine, location)
     except BaseException:
         engine.dispose()
         raise
-    return Store(engine, location, readonly=readonly)
+    return Store(engine, location, readonly=readonly, clock=clock)
 
 
 def _prepare_file(path: Path, create: bool) -> None:
@@ -71,6 +80,8 @@ def find_version(engine: Engine, location: URL) -> int | None:
     """
     where = shown(location)
     with engines.reading(engine, location) as connection:
+        if location.drivername == "sqlite":
+            _refuse_programs(connection, where)
         names = set(inspect(connection).get_table_names())
         if not names & set(schema.metadata.tables):
             # A PostgreSQL database may well hold other tables; an SQLite file is one program's.
@@ -82,12 +93,29 @@ def find_version(engine: Engine, location: URL) -> int | None:
         columns = {column["name"] for column in inspect(connection).get_columns("meta")}
         if not {"name", "value"} <= columns:
             raise StoreError(f"{where} is not a store of lwprof: its table 'meta' differs")
-        found = connection.execute(
-            select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
-        ).scalar()
+        try:
+            return stored_version(connection)
+        except StoreError as error:
+            raise StoreError(f"{where} is not a store of lwprof: {error}") from None
+
+
+def stored_version(connection: Connection) -> int:
+    """The schema version that the table ``meta`` tells; StoreError when it tells none."""
+    found = connection.execute(
+        select(schema.meta.c.value).where(schema.meta.c.name == "schema_version")
+    ).scalar()
     if found is None or not str(found).isascii() or not str(found).isdigit():
-        raise StoreError(f"{where} is not a store of lwprof: it tells no schema version")
+        raise StoreError("it tells no schema version")
     return int(found)
+
+
+def _refuse_programs(connection: Connection, where: str) -> None:
+    """Refuses what would run when a crafted file is read or written: triggers and views."""
+    odd = connection.execute(
+        text("SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'view')")
+    ).first()
+    if odd is not None:
+        raise StoreError(f"{where} is refused: it holds the {odd[0]} {odd[1]!r}, never one of ours")
 
 
 def require_current(version: int, location: URL) -> None:
@@ -105,18 +133,10 @@ def require_current(version: int, location: URL) -> None:
         )
 
 
-def refuse_strangers(engine: Engine, location: URL) -> None:
-    """Refuses an SQLite file that lacks our tables or columns, or brings triggers or views."""
+def require_tables(engine: Engine, location: URL) -> None:
+    """Refuses a database that lacks one of our tables or columns."""
     where = shown(location)
     with engines.reading(engine, location) as connection:
-        if location.drivername == "sqlite":
-            odd = connection.execute(
-                text("SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'view')")
-            ).first()
-            if odd is not None:
-                raise StoreError(
-                    f"{where} is refused: it holds the {odd[0]} {odd[1]!r}, which lwprof never makes"
-                )
         inspector = inspect(connection)
         names = set(inspector.get_table_names())
         for table in schema.metadata.sorted_tables:
@@ -132,21 +152,31 @@ def refuse_strangers(engine: Engine, location: URL) -> None:
 
 def create_schema(engine: Engine, location: URL) -> None:
     """Makes our tables; another process that makes them at the same time does no harm."""
-    if location.drivername == "sqlite" and not is_memory(location):
-        with engines.translated(location):
-            raw = engine.raw_connection()
-            try:
-                # Cannot change inside a transaction. A file system without shared memory keeps
-                # its rollback journal, which is as safe and only slower.
-                raw.cursor().execute("PRAGMA journal_mode=WAL")
-            finally:
-                raw.close()
+    use_write_ahead_log(engine, location)
     with engines.writing(engine, location) as connection:
         if location.drivername == "postgresql+psycopg":
             # Two creators at once would collide on the catalogue's own unique keys.
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"),
                                {"id": schema.APPLICATION_ID})  # fmt: skip
         make_tables(connection)
+
+
+def use_write_ahead_log(engine: Engine, location: URL) -> None:
+    """Lets readers and one writer of an SQLite file work at the same time."""
+    if location.drivername != "sqlite" or is_memory(location):
+        return
+    with engines.translated(location):
+        raw = engine.raw_connection()
+        try:
+            # Cannot change inside a transaction. A file system without shared memory keeps its
+            # rollback journal, which is as safe and only slower.
+            raw.cursor().execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # Somebody else is at it; whoever comes last has changed it.
+            if "locked" not in str(error):
+                raise
+        finally:
+            raw.close()
 
 
 def make_tables(connection: Connection) -> None:
