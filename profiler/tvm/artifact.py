@@ -1,0 +1,170 @@
+"""What compiling a model with TVM gives, and how it is kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lwprof.errors import HostError
+
+FORMAT = "lwprof.tvm-artifact/1"
+
+
+@dataclass(frozen=True, slots=True)
+class TvmKernel:
+    """One call of a fused TVM function in a run of the model.
+
+    Attributes:
+        runtime_node: ``<position>:<function>``, the node's name in the profile.
+        function: the fused function's name; several kernels may share it.
+        operators: original operator types, in order; ("Conv", "Relu") for a
+            fused convolution. Empty where no operator stands behind the call.
+        nodes: names of the original nodes.
+        kind: ``compute``, or ``layout`` for a conversion that TVM needs and the
+            model does not have.
+        schedule: ``template:<name>[<tiles>]``, ``tuned:<name>[<tiles>]``,
+            ``untuned`` or ``packed`` (a library routine of TVM's).
+    """
+
+    runtime_node: str
+    function: str
+    operators: tuple[str, ...]
+    nodes: tuple[str, ...]
+    kind: str
+    schedule: str
+
+
+@dataclass(frozen=True, slots=True)
+class TvmArtifact:
+    """A compiled model.
+
+    Attributes:
+        library: the shared library, constants inside, loaded by
+            ``tvm.runtime.load_module``.
+        sha256: digest of the library.
+        kernels: the kernels in the order in which a run calls them.
+        inputs: names of the graph's inputs, in the order of ``main``'s arguments.
+        outputs: names of the graph's outputs.
+        target: what it was compiled for.
+        tvm: TVM's version.
+        compile_s: time that compiling took (tile search included), seconds.
+        tuned_s: time spent tuning, seconds.
+        from_cache: True when nothing was compiled just now.
+    """
+
+    library: Path
+    sha256: str
+    kernels: tuple[TvmKernel, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    target: str
+    tvm: str
+    compile_s: float
+    tuned_s: float
+    from_cache: bool = field(default=False, compare=False)
+
+    @property
+    def schedule(self) -> str:
+        """One word for the whole: ``untuned``, ``templates`` or ``tuned``."""
+        schedules = [kernel.schedule for kernel in self.kernels if kernel.kind == "compute"]
+        if any(name.startswith("tuned:") for name in schedules):
+            return "tuned"
+        return "templates" if any(s.startswith("template:") for s in schedules) else "untuned"
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save(artifact: TvmArtifact, path: Path) -> None:
+    """Write the description of an artifact beside its library.
+
+    Args:
+        artifact: its library must lie in the folder of ``path``.
+        path: the JSON file to write, replaced at once.
+    """
+    document: dict[str, Any] = {
+        "schema": FORMAT,
+        "library": artifact.library.name,
+        "sha256": artifact.sha256,
+        "inputs": artifact.inputs,
+        "outputs": artifact.outputs,
+        "target": artifact.target,
+        "tvm": artifact.tvm,
+        "compile_s": artifact.compile_s,
+        "tuned_s": artifact.tuned_s,
+        "kernels": [
+            {name: getattr(kernel, name) for name in TvmKernel.__slots__}
+            for kernel in artifact.kernels
+        ],
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def load(path: Path) -> TvmArtifact | None:
+    """Read an artifact back.
+
+    Args:
+        path: a JSON file that :func:`save` wrote.
+
+    Returns:
+        The artifact, or None when it is missing, damaged or of another version:
+        a cache is allowed to forget.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        library = path.parent / Path(document["library"]).name
+        if document["schema"] != FORMAT or digest(library) != document["sha256"]:
+            return None
+        return TvmArtifact(
+            library=library,
+            sha256=document["sha256"],
+            kernels=tuple(_kernel(row) for row in document["kernels"]),
+            inputs=tuple(document["inputs"]),
+            outputs=tuple(document["outputs"]),
+            target=document["target"],
+            tvm=document["tvm"],
+            compile_s=float(document["compile_s"]),
+            tuned_s=float(document["tuned_s"]),
+            from_cache=True,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kernel(row: Mapping[str, Any]) -> TvmKernel:
+    return TvmKernel(
+        runtime_node=str(row["runtime_node"]),
+        function=str(row["function"]),
+        operators=tuple(row["operators"]),
+        nodes=tuple(row["nodes"]),
+        kind=str(row["kind"]),
+        schedule=str(row["schedule"]),
+    )
+
+
+def cache_folder(base: Path) -> Path:
+    """Make the folder of compiled models.
+
+    Args:
+        base: the caller's cache folder.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    folder = base / "tvm"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"the cache folder {folder} cannot be written ({error.strerror}); name another one"
+        ) from error
+    return folder
