@@ -21,18 +21,22 @@ from lwprof.profiler.store.records import (
 )
 
 if TYPE_CHECKING:
+    from lwprof.profiler.store.merging import merge as merge
+    from lwprof.profiler.store.migrating import migrate as migrate
     from lwprof.profiler.store.opening import open_store as open_store
     from lwprof.profiler.store.store import Store as Store
 
 # public name -> module it lives in
 _LAZY = {
+    "merge": "lwprof.profiler.store.merging",
+    "migrate": "lwprof.profiler.store.migrating",
     "Store": "lwprof.profiler.store.store",
     "open_store": "lwprof.profiler.store.opening",
 }
 
 __all__ = [
     "Block", "Context", "Device", "Fact", "MergeReport", "Run", "Store", "Subject",
-    "open_store", "request_digest",
+    "merge", "migrate", "open_store", "request_digest",
 ]  # fmt: skip
 
 

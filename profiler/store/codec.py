@@ -90,15 +90,31 @@ def parse_object(text: Any, what: str) -> dict[str, Any]:
     Raises:
         StoreError: not text, not JSON, or not an object.
     """
-    if not isinstance(text, str | bytes):
-        raise StoreError(f"{what} is damaged: its JSON is not text")
-    try:
-        data = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(f"{what} is damaged: {error}") from None
+    data = _parse(text, what)
     if not isinstance(data, dict):
         raise StoreError(f"{what} is damaged: its JSON is not an object")
     return data
+
+
+def parse_texts(text: Any, what: str) -> tuple[str, ...]:
+    """A JSON array of strings out of ``text``.
+
+    Raises:
+        StoreError: not text, not JSON, or not an array of strings.
+    """
+    data = _parse(text, what)
+    if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
+        raise StoreError(f"{what} is damaged: its JSON is no list of texts")
+    return tuple(data)
+
+
+def _parse(text: Any, what: str) -> Any:
+    if not isinstance(text, str | bytes):
+        raise StoreError(f"{what} is damaged: its JSON is not text")
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreError(f"{what} is damaged: {error}") from None
 
 
 def expect_text(value: Any, what: str, *, empty: bool = False) -> str:

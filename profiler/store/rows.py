@@ -13,6 +13,7 @@ from lwprof.profiler.store.codec import (
     expect_text,
     pack,
     parse_object,
+    parse_texts,
     unpack,
 )
 from lwprof.profiler.store.records import (
@@ -169,7 +170,7 @@ def to_block(row: Row, *, payload: bool = True) -> Block:
         sequence,
         expect_text(row["started_utc"], what),
         _optional_text(row["boot_id"], what),
-        _flags(row["flags"], what),
+        parse_texts(row["flags"], what),
         expect_count(row["n"], what),
         expect_number(row["log_median"], what),
         expect_number(row["mean_s"], what),
@@ -233,10 +234,3 @@ def _one_of(value: Any, allowed: tuple[str, ...], what: str) -> str:
     if value not in allowed:
         raise StoreError(f"{what}: {value!r} is not one of {', '.join(allowed)}")
     return str(value)
-
-
-def _flags(text: Any, what: str) -> tuple[str, ...]:
-    flags = parse_object(f'{{"flags":{expect_text(text, what)}}}', what).get("flags")
-    if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
-        raise StoreError(f"{what} is damaged: its flags are no list of texts")
-    return tuple(flags)
