@@ -32,8 +32,6 @@ STAMP = "lwprof_stamp"
 DESCRIBE = "lwprof_describe"
 #: 1 is CLOCK_MONOTONIC, the clock that Python's perf_counter reads too.
 _STAMP_SOURCE = """
-from tvm.script import tirx as T
-
 @T.prim_func(s_tir=True)
 def stamp(stamps: T.Buffer((PLACES, 2), "int64"), i: T.int64):
     T.func_attr({"tirx.noalias": True})
@@ -219,5 +217,6 @@ def _text_function(text: str) -> Any:
 def _stamp_function(places: int) -> Any:
     """A compiled ``clock_gettime`` into row ``i`` of an int64 tensor of (s, ns)."""
     from tvm.script import from_source
+    from tvm.script import tirx as T
 
-    return from_source(_STAMP_SOURCE.replace("PLACES", str(places)))
+    return from_source(_STAMP_SOURCE.replace("PLACES", str(places)), {"T": T})
