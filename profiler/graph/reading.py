@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
 
 from lwprof.errors import ModelError
-from lwprof.profiler.graph.attributes import attributes_of
-from lwprof.profiler.graph.elements import nbytes
-from lwprof.profiler.graph.inference import infer, tensors_of
-from lwprof.profiler.graph.light import strip
-from lwprof.profiler.graph.loading import load
-from lwprof.profiler.graph.macs import macs
+from lwprof.profiler.graph import costs
+from lwprof.profiler.graph.constants import constants_of
+from lwprof.profiler.graph.external import absorb
+from lwprof.profiler.graph.guard import guard
+from lwprof.profiler.graph.inference import Inferred, infer, mark_constant
+from lwprof.profiler.graph.light import Light, strip
+from lwprof.profiler.graph.loading import Loaded, load
 from lwprof.profiler.graph.messages import one_line
-from lwprof.profiler.graph.model import Graph, Operator, Tensor
+from lwprof.profiler.graph.model import Graph, Tensor
+from lwprof.profiler.graph.order import put_in_order
 from lwprof.profiler.graph.shapes import fix_inputs
-from lwprof.profiler.graph.site import Site
-from lwprof.profiler.graph.weights import constants_of
 
 
 def read(
@@ -42,90 +43,110 @@ def read(
         ModelError: not found, not ONNX, invalid, hostile, or a shape is missing.
     """
     loaded = load(model, name=name, batch=batch)
-    proto = loaded.proto
-    _drop_initialisers_from_inputs(proto)
-    light = strip(proto)
     try:
-        onnx.checker.check_model(light.proto)
-    except Exception as error:
-        raise ModelError(f"{loaded.where}: {one_line(error)}") from error
-    notes = fix_inputs(light.proto.graph, input_shapes, batch)
-    inferred = infer(light.proto, loaded.where)
-    constant = constants_of(inferred.graph, light.heavy)
-    tensors = tensors_of(inferred.graph, constant)
-    operators = tuple(_operator(i, n, tensors) for i, n in enumerate(proto.graph.node))
-    inputs = tuple(tensors[v.name] for v in proto.graph.input)
-    _write_shapes(proto.graph, inferred.graph)
-    counted = [o.macs for o in operators]
-    shapes = repr([(t.name, t.shape) for t in inputs])
+        return _read(loaded, input_shapes, batch)
+    except (RecursionError, UnicodeError, MemoryError) as error:
+        raise ModelError(
+            f"{loaded.where} is nested too deeply, too large or not UTF-8: {one_line(error)}"
+        ) from error
+
+
+def _read(
+    loaded: Loaded, input_shapes: Mapping[str, Sequence[int]] | None, batch: int | None
+) -> Graph:
+    proto, where = loaded.proto, loaded.where
+    guard(proto, where)
+    external = absorb(loaded)
+    if external.size_bytes:
+        both = hashlib.sha256(f"{loaded.sha256} {external.sha256}".encode()).hexdigest()
+        size = loaded.size_bytes + external.size_bytes
+        loaded = replace(loaded, sha256=both, size_bytes=size)
+    notes = _drop_initialisers_from_inputs(proto)
+    if put_in_order(proto.graph, where):
+        notes.append("the nodes were not in order and have been sorted")
+    light = strip(proto)
+    _check(light.proto, where)
+    _inline(proto, light)
+    notes += fix_inputs(light.proto.graph, light.heavy, input_shapes, batch)
+    inferred = infer(light.proto, where)
+    mark_constant(inferred.tensors, constants_of(inferred.graph, inferred.tensors, light.heavy))
+    _write_shapes(proto.graph, inferred.tensors, inferred.graph)
+    return _graph(loaded, proto, inferred, notes)
+
+
+def _graph(loaded: Loaded, proto: Any, inferred: Inferred, notes: list[str]) -> Graph:
+    counted = costs.count(proto.graph, inferred)
+    inputs = tuple(inferred.tensors[value.name] for value in proto.graph.input)
     return Graph(
         name=loaded.name,
         sha256=loaded.sha256,
-        key=hashlib.sha256(f"{loaded.sha256} {shapes}".encode()).hexdigest(),
+        key=_key(loaded.sha256, inputs),
         proto=proto,
-        operators=operators,
-        tensors=tensors,
+        operators=counted.operators,
+        tensors=inferred.tensors,
         inputs=inputs,
-        outputs=tuple(tensors[v.name] for v in proto.graph.output),
-        unknown=tuple(sorted({o.type for o in operators if o.macs is None})),
-        macs=None if None in counted else sum(c for c in counted if c is not None),
-        params=sum(t.elements or 0 for t in tensors.values() if t.constant),
-        size_bytes=loaded.size_bytes,
-        peak_memory_bytes=None,
-        peak_memory_inplace_bytes=None,
+        outputs=tuple(inferred.tensors[value.name] for value in proto.graph.output),
+        unknown=counted.unknown,
+        macs=counted.macs,
+        params=counted.params,
+        size_bytes=loaded.size_bytes + counted.generated_bytes,
+        peak_memory_bytes=counted.peak_memory_bytes,
+        peak_memory_inplace_bytes=counted.peak_memory_inplace_bytes,
+        generated=counted.generated,
         notes=tuple(notes),
     )
 
 
-def _drop_initialisers_from_inputs(proto: Any) -> None:
+def _key(sha256: str, inputs: Sequence[Tensor]) -> str:
+    shapes = repr([(tensor.name, tensor.dtype, tensor.shape) for tensor in inputs])
+    return hashlib.sha256(f"{sha256} {shapes}".encode()).hexdigest()
+
+
+def _drop_initialisers_from_inputs(proto: Any) -> list[str]:
     """Old exporters list weights as inputs; as inputs, no runtime could fold or pack them."""
-    stored = {tensor.name for tensor in proto.graph.initializer}
-    real = [value for value in proto.graph.input if value.name not in stored]
-    if len(real) != len(proto.graph.input):
+    graph = proto.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    stored |= {sparse.values.name for sparse in graph.sparse_initializer}
+    real = [value for value in graph.input if value.name not in stored]
+    dropped = len(graph.input) - len(real)
+    if dropped:
         kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in real]
-        del proto.graph.input[:]
-        proto.graph.input.extend(kept)
-    # Only from version 4 on may an initialiser not be an input.
+        del graph.input[:]
+        graph.input.extend(kept)
+    # Before version 4, an initialiser had to be listed as an input, and could not be changed.
+    overridable = dropped and proto.ir_version >= 4
     proto.ir_version = max(proto.ir_version, 4)
+    return [f"{dropped} inputs with stored values are taken as weights"] if overridable else []
 
 
-def _write_shapes(graph: Any, inferred: Any) -> None:
+def _check(light: Any, where: str) -> None:
+    try:
+        onnx.checker.check_model(light)
+    except Exception as error:  # ValidationError, RuntimeError, ValueError, UnicodeDecodeError
+        raise ModelError(f"{where} is not a valid model: {one_line(error)}") from error
+
+
+def _inline(proto: Any, light: Light) -> None:
+    """Replaces calls of local functions by their bodies, in the model and its light copy."""
+    if not proto.functions:
+        return
+    try:
+        inlined = onnx.inliner.inline_local_functions(light.proto)
+    except Exception as error:
+        raise ModelError(f"local functions cannot be inlined: {one_line(error)}") from error
+    light.proto.CopyFrom(inlined)
+    nodes = [*light.constant_nodes, *inlined.graph.node]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del proto.graph.node[:], proto.functions[:]
+    proto.graph.node.extend(kept)
+    del proto.opset_import[:]
+    proto.opset_import.extend(inlined.opset_import)
+
+
+def _write_shapes(graph: Any, tensors: Mapping[str, Tensor], inferred: Any) -> None:
+    """Puts the concrete input shapes, and the outputs' as inferred, into the model to run."""
     names = {value.name for value in graph.input}
     fixed = [value for value in inferred.input if value.name in names]
-    del graph.input[:]
+    del graph.input[:], graph.value_info[:], graph.output[:]
     graph.input.extend(fixed)
-    del graph.output[:]
     graph.output.extend(inferred.output)
-    del graph.value_info[:]
-
-
-def _operator(index: int, node: Any, tensors: Mapping[str, Tensor]) -> Operator:
-    attributes = attributes_of(node)
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    site = Site(node.op_type, domain, node.input, node.output, attributes, tensors)
-    return Operator(
-        index=index,
-        name=node.name or f"{node.op_type}_{index}",
-        type=node.op_type,
-        domain=domain,
-        inputs=tuple(node.input),
-        outputs=tuple(node.output),
-        attributes=attributes,
-        macs=macs(site),
-        params=0,
-        bytes_read=_bytes(node.input, tensors),
-        bytes_written=_bytes(node.output, tensors),
-    )
-
-
-def _bytes(names: Sequence[str], tensors: Mapping[str, Tensor]) -> int | None:
-    total = 0
-    for name in dict.fromkeys(names):
-        tensor = tensors.get(name)
-        if not name or tensor is None:
-            continue
-        size = nbytes(tensor.dtype, tensor.elements)
-        if size is None:
-            return None
-        total += size
-    return total

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lwprof.errors import ModelError
 
-_BATCH = re.compile(r"(?:.*[_.: ])?(?:n|b|bs|batch|batches|batch_?size|nbatch|num_?batch)", re.I)
+_BATCH = re.compile(r"(?:.*[_.: ])?(?:n|b|bs|batch|batches|batch_?size|nbatch|num_?batch)", re.IGNORECASE)
 _MAX_EXTENT = 2**31 - 1
 
 
 def fix_inputs(
-    graph: Any, input_shapes: Mapping[str, Sequence[int]] | None, batch: int | None
+    graph: Any,
+    weights: Collection[str],
+    input_shapes: Mapping[str, Sequence[int]] | None,
+    batch: int | None,
 ) -> list[str]:
     """Writes a concrete shape into every tensor input of ``graph``.
 
     A shape given for an input wins over the file's. Symbols bound by a given shape are
     bound everywhere. A dimension that stays open becomes ``batch`` (default 1) when it
     comes first or is named like one.
+
+    Args:
+        graph: changed in place.
+        weights: graph inputs that stand for weights and keep their shape.
+        input_shapes: shapes that win over the file's, by input name.
+        batch: the batch asked for; None leaves a fixed one alone.
 
     Returns:
         one note per default that was chosen.
@@ -28,13 +37,14 @@ def fix_inputs(
         ModelError: no such input, wrong rank, or a dimension nobody knows.
     """
     given = dict(input_shapes or {})
-    _check_given(graph, given)
+    inputs = [value for value in graph.input if value.name not in weights]
+    _check_given(inputs, given)
     if batch is not None and not 1 <= batch <= _MAX_EXTENT:
         raise ModelError(f"batch {batch} is not possible: give 1 or more")
-    bound = _bind_symbols(graph, given)
+    bound = _bind_symbols(inputs, given)
     notes: list[str] = []
     changed = False
-    for value in graph.input:
+    for value in inputs:
         tensor = _tensor_type(value.type)
         if tensor is None:
             continue
@@ -43,14 +53,14 @@ def fix_inputs(
             shape = _resolve(value.name, tensor, bound, batch, notes)
         changed |= _write(tensor, shape)
     if batch is not None:
-        changed |= _rebatch(graph, given, batch)
+        changed |= _rebatch(inputs, given, batch)
     if changed:
         _forget_derived(graph)
     return notes
 
 
-def _check_given(graph: Any, given: Mapping[str, Sequence[int]]) -> None:
-    inputs = {value.name: _tensor_type(value.type) for value in graph.input}
+def _check_given(values: Sequence[Any], given: Mapping[str, Sequence[int]]) -> None:
+    inputs = {value.name: _tensor_type(value.type) for value in values}
     for name, shape in given.items():
         if name not in inputs:
             known = ", ".join(repr(n) for n in list(inputs)[:8]) or "none"
@@ -67,9 +77,9 @@ def _check_given(graph: Any, given: Mapping[str, Sequence[int]]) -> None:
             )
 
 
-def _bind_symbols(graph: Any, given: Mapping[str, Sequence[int]]) -> dict[str, int]:
+def _bind_symbols(inputs: Sequence[Any], given: Mapping[str, Sequence[int]]) -> dict[str, int]:
     bound: dict[str, int] = {}
-    for value in graph.input:
+    for value in inputs:
         tensor = _tensor_type(value.type)
         if tensor is None or value.name not in given:
             continue
@@ -125,11 +135,11 @@ def _ask(name: str, tensor: Any, place: int, symbol: str) -> str:
     )
 
 
-def _rebatch(graph: Any, given: Mapping[str, Sequence[int]], batch: int) -> bool:
+def _rebatch(inputs: Sequence[Any], given: Mapping[str, Sequence[int]], batch: int) -> bool:
     """Changes a batch that the file fixes, in all inputs that share it."""
     tensors = [
         tensor
-        for value in graph.input
+        for value in inputs
         if value.name not in given
         and (tensor := _tensor_type(value.type)) is not None
         and len(tensor.shape.dim) >= 2
