@@ -21,6 +21,10 @@ from lwprof.profiler.store.records import (
 )
 
 if TYPE_CHECKING:
+    from lwprof.profiler.store.exporting import export_table as export_table
+    from lwprof.profiler.store.importing import ImportReport as ImportReport
+    from lwprof.profiler.store.importing import import_table as import_table
+    from lwprof.profiler.store.integrity import check as check
     from lwprof.profiler.store.merging import merge as merge
     from lwprof.profiler.store.migrating import migrate as migrate
     from lwprof.profiler.store.opening import open_store as open_store
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
 # public name -> module it lives in
 _LAZY = {
+    "ImportReport": "lwprof.profiler.store.importing",
+    "check": "lwprof.profiler.store.integrity",
+    "export_table": "lwprof.profiler.store.exporting",
+    "import_table": "lwprof.profiler.store.importing",
     "merge": "lwprof.profiler.store.merging",
     "migrate": "lwprof.profiler.store.migrating",
     "Store": "lwprof.profiler.store.store",
@@ -35,8 +43,8 @@ _LAZY = {
 }
 
 __all__ = [
-    "Block", "Context", "Device", "Fact", "MergeReport", "Run", "Store", "Subject",
-    "merge", "migrate", "open_store", "request_digest",
+    "Block", "Context", "Device", "Fact", "ImportReport", "MergeReport", "Run", "Store", "Subject",
+    "check", "export_table", "import_table", "merge", "migrate", "open_store", "request_digest",
 ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def parse_object(text: Any, what: str) -> dict[str, Any]:
     Raises:
         StoreError: not text, not JSON, or not an object.
     """
-    data = _parse(text, what)
+    data = parse_json(text, what)
     if not isinstance(data, dict):
         raise StoreError(f"{what} is damaged: its JSON is not an object")
     return data
@@ -102,13 +102,14 @@ def parse_texts(text: Any, what: str) -> tuple[str, ...]:
     Raises:
         StoreError: not text, not JSON, or not an array of strings.
     """
-    data = _parse(text, what)
+    data = parse_json(text, what)
     if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
         raise StoreError(f"{what} is damaged: its JSON is no list of texts")
     return tuple(data)
 
 
-def _parse(text: Any, what: str) -> Any:
+def parse_json(text: Any, what: str) -> Any:
+    """Any JSON value out of ``text``; StoreError when it is not text or not JSON."""
     if not isinstance(text, str | bytes):
         raise StoreError(f"{what} is damaged: its JSON is not text")
     try:

@@ -97,6 +97,10 @@ def _settle_subject(ours: rows.Row, theirs: rows.Row) -> str | dict[str, Any]:
 
 def _settle_run(ours: rows.Row, theirs: rows.Row) -> str | dict[str, Any]:
     mine, other = rows.to_run(ours), rows.to_run(theirs)
+    if mine.kind == "import" and mine.request_digest == other.request_digest:
+        # The same file, imported twice at different times.
+        first = min(ours["started_utc"], theirs["started_utc"])
+        return {} if first == mine.started_utc else dict(theirs)
     if replace(mine, finished_utc=None) != replace(other, finished_utc=None):
         return f"run {mine.run_id!r} was another run; ours was kept"
     if other.finished_utc is None or other.finished_utc == mine.finished_utc:
