@@ -13,7 +13,7 @@ from lwprof.profiler.graph.control import node_macs
 from lwprof.profiler.graph.elements import nbytes
 from lwprof.profiler.graph.inference import Inferred, mark_constant, tensors_of
 from lwprof.profiler.graph.model import Operator, Tensor
-from lwprof.profiler.graph.order import captured
+from lwprof.profiler.graph.order import captured, read_names
 from lwprof.profiler.graph.scopes import subgraphs
 
 
@@ -38,11 +38,13 @@ def count(graph: Any, inferred: Inferred) -> Costs:
         graph: the ``GraphProto`` as it will be run, in topological order.
         inferred: the same graph after inference, constants marked.
     """
-    tensors = inferred.tensors
+    tensors = _without_unread(graph, inferred.tensors)
     learned = parameters.count(graph, tensors)
     with_shapes = {node.output[0]: node for node in inferred.graph.node if node.output}
     operators = tuple(
-        _operator(index, node, with_shapes, inferred, learned.per_operator.get(index, 0))
+        _operator(
+            index, node, with_shapes, tensors, inferred.values, learned.per_operator.get(index, 0)
+        )
         for index, node in enumerate(graph.node)
     )
     totals = [operator.macs for operator in operators]
@@ -63,11 +65,28 @@ def count(graph: Any, inferred: Inferred) -> Costs:
     )
 
 
+def _without_unread(graph: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The values that matter: a result of unknown size that nobody reads costs nothing.
+
+    (Runtimes do not make optional results that nobody asked for, as Dropout's mask.)
+    """
+    read = read_names(graph)
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name in read or tensor.elements is not None
+    }
+
+
 def _operator(
-    index: int, node: Any, with_shapes: Mapping[str, Any], inferred: Inferred, params: int
+    index: int,
+    node: Any,
+    with_shapes: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    values: Mapping[str, Any],
+    params: int,
 ) -> Operator:
     attributes = attributes_of(node)
-    tensors = inferred.tensors
     # Bodies carry shapes only in the inferred copy, where decided Ifs are gone.
     twin = with_shapes.get(node.output[0], node) if node.output else node
     bodies = list(subgraphs(node))
@@ -82,7 +101,7 @@ def _operator(
         inputs=tuple(node.input),
         outputs=tuple(node.output),
         attributes=attributes,
-        macs=node_macs(costed, shown, tensors, inferred.values),
+        macs=node_macs(costed, shown, tensors, values),
         params=params,
         bytes_read=_bytes(reads, tensors),
         bytes_written=_bytes(node.output, tensors),
@@ -96,9 +115,9 @@ def _bytes(names: Sequence[str], tensors: Mapping[str, Tensor]) -> int | None:
         if not name:
             continue
         tensor = tensors.get(name)
-        size = None
-        if tensor is not None and tensor.kind == "tensor":
-            size = nbytes(tensor.dtype, tensor.elements)
+        if tensor is None:
+            continue
+        size = nbytes(tensor.dtype, tensor.elements) if tensor.kind == "tensor" else None
         if size is None:
             return None
         total += size

@@ -17,11 +17,18 @@ import onnx
 from onnx import numpy_helper
 
 from lwprof.profiler.graph.attributes import attributes_of
+from lwprof.profiler.graph.elements import NUMBERS
 from lwprof.profiler.graph.model import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 LIMIT = 4096
+_MAX_FLOATS = 16
+_FLOATING = frozenset(NUMBERS[name] for name in ("float32", "float64", "float16"))
+_NUMERIC = _FLOATING | {
+    NUMBERS[name]
+    for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+}
 _MAX_RANK = 16
 
 
@@ -30,11 +37,14 @@ class _TooLarge(Exception):
 
 
 def small_value(tensor: Any) -> Array | None:
-    """A stored tensor as an array, when it is small and numeric."""
-    if prod(tensor.dims) > LIMIT or tensor.data_type in (
-        onnx.TensorProto.STRING,
-        onnx.TensorProto.UNDEFINED,
-    ):
+    """A stored tensor as an array, when it is small and numeric.
+
+    Floating-point values decide shapes only as a few scales or sizes; longer ones are weights.
+    """
+    size = prod(tensor.dims)
+    if size > LIMIT or tensor.data_type not in _NUMERIC:
+        return None
+    if size > _MAX_FLOATS and tensor.data_type in _FLOATING:
         return None
     value: Array = numpy_helper.to_array(tensor)
     return value

@@ -15,6 +15,8 @@ from lwprof.profiler.graph.folding import Array, fold
 from lwprof.profiler.graph.guard import check_tensor_size
 from lwprof.profiler.graph.messages import one_line
 from lwprof.profiler.graph.model import Tensor
+from lwprof.profiler.graph.order import read_names
+from lwprof.profiler.graph.scopes import subgraphs
 from lwprof.profiler.graph.unfolding import choose_branches, hold_loops, replace_known
 
 # Each round can open what the next one needs; real exporters' shape programs take one or two.
@@ -49,9 +51,9 @@ def infer(light: Any, where: str) -> Inferred:
     for _ in range(_MAX_ROUNDS):
         graph = _infer_once(light, where).graph
         tensors = tensors_of(graph)
-        values = fold(graph, tensors)
-        if not any(_open(tensor) for tensor in tensors.values()):
+        if not _open(graph, tensors):
             break
+        values = fold(graph, tensors)
         # All three look, hence no short-circuit.
         learned = [
             replace_known(light.graph, values),
@@ -63,7 +65,9 @@ def infer(light: Any, where: str) -> Inferred:
     for tensor in tensors.values():
         extents = [extent for extent in tensor.shape or () if extent is not None]
         check_tensor_size(tensor.name, tensor.dtype, extents, where)
-    return Inferred(graph, tensors, values)
+    # Beyond shapes, only conditions and trip counts of bodies depend on values.
+    bodies = any(True for node in graph.node for _ in subgraphs(node))
+    return Inferred(graph, tensors, fold(graph, tensors) if bodies else {})
 
 
 def _infer_once(light: Any, where: str) -> Any:
@@ -81,8 +85,14 @@ def _infer_once(light: Any, where: str) -> Any:
         raise ModelError(f"{where}: shapes or types do not fit together: {text}") from error
 
 
-def _open(tensor: Tensor) -> bool:
-    return tensor.kind == "tensor" and (tensor.shape is None or None in tensor.shape)
+def _open(graph: Any, tensors: Mapping[str, Tensor]) -> bool:
+    """True when a value that anything reads has an unknown extent."""
+    unknown = {
+        tensor.name
+        for tensor in tensors.values()
+        if tensor.kind == "tensor" and (tensor.shape is None or None in tensor.shape)
+    }
+    return bool(unknown) and not unknown.isdisjoint(read_names(graph))
 
 
 def tensors_of(graph: Any, outer: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

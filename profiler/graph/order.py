@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
 from typing import Any
 
 from lwprof.errors import ModelError
@@ -50,6 +50,14 @@ def put_in_order(graph: Any, where: str) -> bool:
     return True
 
 
+def read_names(graph: Any) -> set[str]:
+    """Values that a node of the graph or one of its bodies reads, or that the graph returns."""
+    names = {value.name for value in graph.output}
+    for node in graph.node:
+        names |= _reads(node)
+    return names
+
+
 def _reads(node: Any) -> set[str]:
     """Values a node needs from its own graph, those that its bodies capture included."""
     names = {name for name in node.input if name}
@@ -75,15 +83,16 @@ def _sort(graph: Any, sources: list[set[int]], where: str) -> None:
     for index, made in enumerate(sources):
         for source in made:
             readers[source].append(index)
-    left = Counter({index: len(made) for index, made in enumerate(sources)})
-    ready = [index for index in range(len(sources)) if not left[index]]
+    left = [len(made) for made in sources]
+    ready = [index for index, count in enumerate(left) if not count]
     done: list[int] = []
-    for index in ready:  # grows while it is walked
+    while ready:  # a heap, so that the file's order is kept where it can be
+        index = heapq.heappop(ready)
         done.append(index)
         for reader in readers[index]:
             left[reader] -= 1
             if not left[reader]:
-                ready.append(reader)
+                heapq.heappush(ready, reader)
     if len(done) != len(sources):
         stuck = next(index for index in range(len(sources)) if left[index] > 0)
         raise ModelError(

@@ -121,7 +121,7 @@ def _learned(source: _Source) -> int:
     """Elements of a weight; MatMulNBits packs several into one stored byte."""
     for use in source.uses:
         if use.node.op_type == "MatMulNBits" and use.place == 1:
-            size = {a.name: a.i for a in use.node.attribute if a.name in ("K", "N")}
+            size = {a.name: int(a.i) for a in use.node.attribute if a.name in ("K", "N")}
             return size.get("K", 0) * size.get("N", 0)
     return source.elements
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from lwprof.errors import ModelError
 
-_BATCH = re.compile(r"(?:.*[_.: ])?(?:n|b|bs|batch|batches|batch_?size|nbatch|num_?batch)", re.IGNORECASE)
+_BATCH = re.compile(
+    r"(?:.*[_.: ])?(?:n|b|bs|batch|batches|batch_?size|nbatch|num_?batch)", re.IGNORECASE
+)
 _MAX_EXTENT = 2**31 - 1
 
 
