@@ -1,1 +1,25 @@
-"""Boards and devices: TOML profiles, their loader, and the registry of the user's devices."""
+"""Boards and devices: TOML profiles, their loader, and the registry of the user's devices.
+
+Adding a board is adding one TOML file here (or in the user's ``boards`` folder).
+"""
+
+from __future__ import annotations
+
+from lwprof.device_profiles.boards import boards, load_profile
+from lwprof.device_profiles.devices import (
+    Device,
+    adb_device,
+    add_device,
+    devices,
+    find_device,
+    host_device,
+    registry_path,
+    ssh_device,
+)
+from lwprof.device_profiles.profile import Cluster, Limits, Peak, Profile, Rail, Reach
+
+__all__ = [
+    "Cluster", "Device", "Limits", "Peak", "Profile", "Rail", "Reach",
+    "adb_device", "add_device", "boards", "devices", "find_device", "host_device",
+    "load_profile", "registry_path", "ssh_device",
+]  # fmt: skip
