@@ -95,7 +95,7 @@ def _operator(
     reads = [*node.input, *(name for body in bodies for name in sorted(captured(body)))]
     return Operator(
         index=index,
-        name=node.name or f"{node.op_type}_{index}",
+        name=node.name,
         type=node.op_type,
         domain="" if node.domain == "ai.onnx" else node.domain,
         inputs=tuple(node.input),

@@ -45,8 +45,9 @@ class Operator:
     """One node of the graph with what it costs.
 
     Attributes:
-        name: the node's name, or ``<Op>_<index>`` where the file leaves it empty
-            (ONNX Runtime's own convention).
+        name: the node's name; ``<Op>_<index>`` where the file leaves it empty (ONNX Runtime's
+            own convention), with a number added where the file uses a name twice. The
+            graph's ``proto`` carries the same names.
         type: operator type; ``domain`` is "" for ai.onnx.
         macs: multiply-accumulates, None when they cannot be counted.
         params: learned parameters that this operator reads, None when unknown.
@@ -91,7 +92,8 @@ class Graph:
         peak_memory_bytes: peak activation memory by liveness in topological order
             without in-place reuse; None when a size is unknown.
         peak_memory_inplace_bytes: the same where elementwise operators overwrite a dead input.
-        generated: weights that the file makes with ``ConstantOfShape`` instead of storing them.
+        generated: weights, learned or statistics, that the file makes with
+            ``ConstantOfShape`` instead of storing them.
         notes: what was assumed while reading (open dimensions set to 1 …), for people.
     """
 

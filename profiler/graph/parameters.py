@@ -38,7 +38,7 @@ class Parameters:
     Attributes:
         sources: learned constants by name, and how many elements each has.
         per_operator: how many an operator reads, by the index of the top-level node.
-        generated: those made by ``ConstantOfShape``.
+        generated: weights, learned or statistics, that ``ConstantOfShape`` makes.
     """
 
     sources: Mapping[str, int]
@@ -104,17 +104,21 @@ def count(graph: Any, tensors: Mapping[str, Tensor]) -> Parameters:
             if (use.operator, use.place) not in redundant
             and is_weight(use.node.op_type, use.place, source.dtype, source.elements, source.fill)
         }
+        if source.fill is not None and (readers or any(_is_statistic(u) for u in source.uses)):
+            generated.append(source.name)
         if not readers:
             continue
         name = source.name
         while name in sources:  # bodies may reuse a name
             name += "'"
         sources[name] = _learned(source)
-        if source.fill is not None:
-            generated.append(source.name)
         for operator in readers:
             per_operator[operator] += sources[name]
     return Parameters(sources, dict(per_operator), tuple(generated))
+
+
+def _is_statistic(use: _Use) -> bool:
+    return use.node.op_type == "BatchNormalization" and use.place > 0
 
 
 def _learned(source: _Source) -> int:

@@ -67,10 +67,11 @@ def _read(
     light = strip(proto)
     _check(light.proto, where)
     _inline(proto, light)
+    _name_nodes(proto.graph)
     notes += fix_inputs(light.proto.graph, light.heavy, input_shapes, batch)
     inferred = infer(light.proto, where)
     mark_constant(inferred.tensors, constants_of(inferred.graph, inferred.tensors, light.heavy))
-    _write_shapes(proto.graph, inferred.tensors, inferred.graph)
+    _write_shapes(proto.graph, inferred.graph)
     return _graph(loaded, proto, inferred, notes)
 
 
@@ -143,7 +144,21 @@ def _inline(proto: Any, light: Light) -> None:
     proto.opset_import.extend(inlined.opset_import)
 
 
-def _write_shapes(graph: Any, tensors: Mapping[str, Tensor], inferred: Any) -> None:
+def _name_nodes(graph: Any) -> None:
+    """Gives every node a name of its own, by which a runtime's profile can be read."""
+    names = [node.name or f"{node.op_type}_{index}" for index, node in enumerate(graph.node)]
+    taken = set(names)
+    seen: set[str] = set()
+    for index, (node, name) in enumerate(zip(graph.node, names, strict=True)):
+        unique, attempt = name, index
+        while unique in seen or (unique != name and unique in taken):
+            unique, attempt = f"{name}_{attempt}", attempt + 1
+        seen.add(unique)
+        if node.name != unique:
+            node.name = unique
+
+
+def _write_shapes(graph: Any, inferred: Any) -> None:
     """Puts the concrete input shapes, and the outputs' as inferred, into the model to run."""
     names = {value.name for value in graph.input}
     fixed = [value for value in inferred.input if value.name in names]
