@@ -62,7 +62,13 @@ def _rows_of(
     for quantity in QUANTITIES:
         fact = facts.get(quantity)
         if fact is not None:
-            evidence = (fact.origin, fact.source, fact.level, fact.n, fact.blocks)
+            evidence: tuple[object, ...] = (
+                fact.origin,
+                fact.source,
+                fact.level,
+                fact.n,
+                fact.blocks,
+            )
             groups.setdefault(evidence, {})[quantity] = fact.estimate()
             origins[evidence] = fact.origin
     for evidence, estimates in groups.items():
