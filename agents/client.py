@@ -1,0 +1,292 @@
+"""The host's end of the protocol: asks a device's agent and checks what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from lwprof.agents import messages
+from lwprof.agents.failures import to_exception
+from lwprof.agents.messages import BlockRecord, Facts, Hello, Message, Output, PreparedReply
+from lwprof.agents.packing import program
+from lwprof.agents.program.framing import PROTOCOL, FrameDecoder, FrameError, encode
+from lwprof.agents.targets import Connection, Target
+from lwprof.errors import DeviceError, DeviceTransient, HostError
+
+M = TypeVar("M", bound=Message)
+
+_START_S = 60.0
+_ASK_S = 60.0
+_FACTS_S = 120.0
+_PREPARE_S = 900.0
+_GRACE_S = 30.0
+_LOAD_S = 900.0
+_MOST_S = 7 * 86400.0
+_MAX_GRAPH_BYTES = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a runtime makes of a model.
+
+    Attributes:
+        optimised: the serialised graph that it will execute; None where it has none.
+        providers: execution providers of the session, in order of preference.
+        node_providers: how many nodes each provider really ran.
+        outputs: of one inference.
+    """
+
+    optimised: bytes | None
+    providers: tuple[str, ...]
+    node_providers: Mapping[str, int]
+    outputs: tuple[Output, ...]
+
+
+class Agent:
+    """A device's agent. A context manager; opened on entry or by ``open``.
+
+    Args:
+        target: how to reach the device; it stays the caller's to close.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._connection: Connection | None = None
+        self._decoder = FrameDecoder()
+        self._inbox: list[dict[str, Any]] = []
+        self._count = 0
+        self._facts: Facts | None = None
+        self._held: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is an agent to ask; False after it died or broke the protocol."""
+        return self._connection is not None
+
+    def open(self) -> None:
+        """Starts the agent and reads its hello.
+
+        Raises:
+            DeviceError: it does not start, or is not the agent that was carried there.
+        """
+        if self._connection is not None:
+            return
+        self._decoder, self._inbox, self._held = FrameDecoder(), [], set()
+        self._connection = self.target.open()
+        first = self._next(time.monotonic() + _START_S, "its hello")
+        if "error" in first:
+            raise self._broken(first)
+        hello = self._read(first, Hello)
+        if hello.protocol != PROTOCOL or hello.agent_sha256 != program().sha256:
+            self.close()
+            raise DeviceError(
+                f"{self.target.name} runs another agent (protocol {hello.protocol}) than this "
+                f"lwprof's: remove it from the device's work folder and try again"
+            )
+
+    def reopen(self) -> None:
+        """Ends what is left of the agent and starts a fresh one."""
+        self.close()
+        self.open()
+
+    def close(self) -> None:
+        """Ends the agent. May be called again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def facts(self) -> Facts:
+        """What the device is; asked for once."""
+        if self._facts is None:
+            self._facts = self._read(self._ask("facts", {}, _FACTS_S), Facts)
+        return self._facts
+
+    def ping(self) -> float:
+        """Seconds for one question and its answer."""
+        start = time.monotonic()
+        self._ask("ping", {}, _ASK_S)
+        return time.monotonic() - start
+
+    def put(self, source: bytes | Path | str) -> str:
+        """Makes sure that the device holds a file; it travels once.
+
+        Args:
+            source: content, or the path of a file.
+
+        Returns:
+            Its SHA-256, by which blocks name it.
+
+        Raises:
+            HostError: the file cannot be read.
+            DeviceError: the device cannot take it.
+        """
+        content = source if isinstance(source, bytes) else Path(source)
+        sha256 = _digest(content)
+        if sha256 not in self._held:
+            reply = self._ask("has", {"blobs": [sha256]}, _ASK_S)
+            if sha256 in reply.get("missing", [sha256]):
+                self.target.push(content, sha256)
+            self._held.add(sha256)
+        return sha256
+
+    def prepare(
+        self,
+        model: str,
+        options: Mapping[str, Any],
+        inputs: Sequence[Mapping[str, Any]] | None,
+        deadline_s: float = _PREPARE_S,
+    ) -> Prepared:
+        """Loads and runs a model once, in a fresh process on the device.
+
+        Args:
+            model: SHA-256 from ``put``.
+            options: runtime options; ``runtime``, ``provider``, ``threads``,
+                ``optimisation``, ``disabled_optimizers``, ``spinning``, ``allow_fallback``.
+            inputs: data descriptions; None: do not run it.
+
+        Raises:
+            ModelError: the runtime refuses the model.
+            MissingExtra: the runtime is not installed.
+            UsageError: the provider is absent or does not run every node.
+            DeviceError: anything else on the device.
+        """
+        args = {"model": model, "options": dict(options), "deadline_s": deadline_s,
+                "inputs": None if inputs is None else [dict(spec) for spec in inputs]}  # fmt: skip
+        reply = self._read(self._ask("prepare", args, deadline_s + _GRACE_S), PreparedReply)
+        optimised = None
+        if reply.optimised is not None:
+            if reply.optimised.size_bytes > _MAX_GRAPH_BYTES:
+                raise DeviceError(f"{self.target.name}: the optimised graph exceeds 2 GiB")
+            sha256 = reply.optimised.sha256
+            optimised = self.target.pull(sha256, reply.optimised.size_bytes)
+            if hashlib.sha256(optimised).hexdigest() != sha256:
+                raise DeviceTransient(f"{self.target.name}: a file was damaged on its way")
+        return Prepared(
+            optimised, tuple(reply.providers), dict(reply.node_providers), tuple(reply.outputs)
+        )
+
+    def run_block(self, script: Mapping[str, Any], deadline_s: float | None = None) -> BlockRecord:
+        """Executes one block; all of it or nothing.
+
+        Args:
+            script: see the protocol; JSON.
+            deadline_s: when the block must be over; default: the sum of its steps' limits.
+
+        Raises:
+            DeviceTransient: a worker or the agent died, or the deadline passed.
+            ModelError, UsageError, MissingExtra, DeviceError: as in ``prepare``.
+        """
+        limit = min(_MOST_S, default_deadline_s(script) if deadline_s is None else deadline_s)
+        reply = self._ask("block", {"script": dict(script), "deadline_s": limit}, limit + _GRACE_S)
+        try:
+            return messages.block_record(reply, script, self.target.name)
+        except DeviceError:
+            self.close()
+            raise
+
+    def _ask(self, operation: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        if self._connection is None:
+            raise DeviceTransient(f"{self.target.name}: the agent is not running")
+        self._count += 1
+        try:
+            frame = encode({"id": self._count, "op": operation, "args": dict(args)})
+        except FrameError as error:
+            raise HostError(f"the request {operation!r} cannot be sent: {error}") from None
+        try:
+            self._connection.send(frame, min(timeout_s, _ASK_S))
+        except DeviceTransient as error:
+            raise self._lost(str(error)) from None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            reply = self._next(deadline, f"an answer to {operation!r}")
+            if "error" in reply and reply.get("id") in (self._count, None):
+                raise self._refused(reply)
+            if reply.get("id") == self._count and isinstance(reply.get("ok"), dict):
+                answer: dict[str, Any] = reply["ok"]
+                return answer
+            if reply.get("id") != self._count or "event" not in reply:
+                raise self._violation("an answer that fits no question")
+
+    def _next(self, deadline: float, what: str) -> dict[str, Any]:
+        while not self._inbox:
+            if self._connection is None:
+                raise DeviceTransient(f"{self.target.name}: the agent is not running")
+            try:
+                data = self._connection.receive(deadline - time.monotonic())
+            except TimeoutError:
+                raise self._lost(f"waited in vain for {what}") from None
+            if not data:
+                raise self._lost(f"ended before {what}")
+            try:
+                self._inbox += self._decoder.feed(data)
+            except FrameError as error:
+                raise self._violation(str(error)) from None
+        return self._inbox.pop(0)
+
+    def _read(self, data: Any, kind: type[M]) -> M:
+        try:
+            return messages.read(data, kind, self.target.name)
+        except DeviceError:
+            self.close()  # what says one wrong thing is not asked again
+            raise
+
+    def _refused(self, reply: Mapping[str, Any]) -> Exception:
+        error = self._read(reply["error"], messages.ErrorReply)
+        if reply.get("id") is None:
+            self.close()
+        return to_exception(error, self.target.name)
+
+    def _broken(self, reply: Mapping[str, Any]) -> Exception:
+        error = self._refused(reply)
+        self.close()
+        return error
+
+    def _lost(self, what: str) -> DeviceTransient:
+        tail = "" if self._connection is None else self._connection.stderr_tail().strip()
+        last = messages.clean(tail.splitlines()[-1])[:300] if tail else ""
+        self.close()
+        return DeviceTransient(
+            f"{self.target.name}: the agent is lost: {what}" + (f" ({last})" if last else "")
+        )
+
+    def _violation(self, what: str) -> DeviceError:
+        self.close()
+        return DeviceError(f"{self.target.name}: the agent broke the protocol: {what}")
+
+
+def default_deadline_s(script: Mapping[str, Any]) -> float:
+    """The sum of what a script's steps may take at most, seconds."""
+    total = _LOAD_S
+    for step in script["steps"]:
+        if step["do"] in ("warm", "time"):
+            total += 2 * float(step.get("max_s", 600.0)) + 60.0
+        else:
+            total += _LOAD_S
+    return min(total, _MOST_S)
+
+
+def _digest(source: bytes | Path) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HostError(f"cannot read {source}: {error.strerror or error}") from None

@@ -1,0 +1,418 @@
+"""What a device may say, and the checks that it is said properly.
+
+A device's output is untrusted: numbers must be finite and not negative, texts are
+freed of control characters and cut, lists are bounded, unknown fields are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from lwprof.errors import DeviceError
+
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Nanoseconds = Annotated[int, Meta(ge=0, le=10**18)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Text = Annotated[str, Meta(max_length=4096)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+_MAX_TEXT = 4096
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all messages: immutable, unknown fields ignored, absent ones left out."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        return data
+
+
+M = TypeVar("M", bound=Message)
+
+
+class Hello(Message, frozen=True):
+    """The agent's first frame."""
+
+    protocol: Count
+    pid: Annotated[int, Meta(ge=1, le=2**31)]
+    python: Text = ""
+    agent_sha256: Text = ""
+
+
+class Cluster(Message, frozen=True):
+    """Processors of one kind.
+
+    Attributes:
+        cpus: hardware threads.
+        cores: physical cores.
+        first_of_core: the first hardware thread of each of these cores.
+    """
+
+    cpus: list[Count]
+    cores: Count
+    first_of_core: list[Count] = []
+    max_freq_hz: Count | None = None
+    capacity: Count | None = None
+
+
+class Runtime(Message, frozen=True):
+    """An installed runtime; ``error`` says why it cannot be used."""
+
+    version: Text = ""
+    providers: list[Text] = []
+    error: Text | None = None
+
+
+class Facts(Message, frozen=True):
+    """What a device is. None: the device does not tell.
+
+    Attributes:
+        cores: processors online (hardware threads); ``physical_cores`` without those of
+            one core counted twice; ``allowed_cpus``: what the agent may use.
+        runtimes: what is installed, by name.
+        cpu_quota: processors that a control group allows.
+        clusters: fastest first.
+        hardware_id: a digest that stays the same for this unit; ``hardware_id_source``.
+        environment: "hardware", "virtual", "emulated" or "synthetic".
+    """
+
+    cores: Annotated[int, Meta(ge=1, le=65536)]
+    environment: Annotated[str, Meta(pattern="^(hardware|virtual|emulated|synthetic)$")]
+    machine: Text
+    kernel: Text
+    os: Text
+    python: Text
+    clusters: list[Cluster]
+    allowed_cpus: list[Count]
+    runtimes: dict[Text, Runtime]
+    hardware_id: Text
+    hardware_id_source: Text = ""
+    model: Text | None = None
+    cpu: Text | None = None
+    cpu_features: list[Text] = []
+    physical_cores: Count | None = None
+    cpu_quota: Annotated[float, Meta(gt=0, le=65536)] | None = None
+    memory_bytes: Count | None = None
+    page_bytes: Count | None = None
+    boot_id: Text | None = None
+    hypervisor: Text | None = None
+    container: Text | None = None
+    governors: list[Text] = []
+    power_mode: Text | None = None
+    sysroot: Text | None = None
+    hostname: Text | None = None
+
+    @property
+    def fastest_cpus(self) -> list[int]:
+        """One processor of each core of the fastest cluster that the agent may use."""
+        allowed = set(self.allowed_cpus)
+        for cluster in self.clusters:
+            usable = [cpu for cpu in cluster.first_of_core if cpu in allowed]
+            usable = usable or [cpu for cpu in cluster.cpus if cpu in allowed]
+            if usable:
+                return usable
+        return sorted(allowed)
+
+
+class Output(Message, frozen=True):
+    """One output of a model; ``shape`` is None for what is no tensor."""
+
+    name: Text
+    dtype: Text
+    shape: list[Count] | None
+
+
+class Blob(Message, frozen=True):
+    """A file that the device holds."""
+
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class PreparedReply(Message, frozen=True):
+    """The answer to ``prepare``; ``optimised`` is still on the device."""
+
+    providers: list[Text]
+    outputs: list[Output]
+    node_providers: dict[Text, Count] = {}
+    optimised: Blob | None = None
+
+
+class LoadResult(Message, frozen=True):
+    """A session was created and ran once."""
+
+    load_s: Seconds
+    first_inference_s: Seconds
+    providers: list[Text]
+    outputs: list[Output]
+    node_providers: dict[Text, Count] = {}
+    output_sha256: Sha256 | None = None
+
+
+class WarmResult(Message, frozen=True):
+    """Untimed runs of each session."""
+
+    runs: dict[Text, Count]
+    duration_s: Seconds
+
+
+class TimeResult(Message, frozen=True):
+    """Raw times of each session, slice by slice, and the order of the slices."""
+
+    times_ns: dict[Text, list[list[Nanoseconds]]]
+    order: list[Text]
+    duration_s: Seconds
+
+
+class Node(Message, frozen=True):
+    """One node of the graph that the runtime executed."""
+
+    name: Text
+    op: Text = ""
+    provider: Text = ""
+    index: int | None = None
+    inputs: Count | None = None
+
+
+class InnerNodes(Message, frozen=True):
+    """Nodes inside control-flow bodies; their time is part of an outer node's."""
+
+    nodes: list[Node]
+    durations_ns: list[list[Nanoseconds]]
+    calls: list[list[Count]]
+
+
+class ProfileResult(Message, frozen=True):
+    """The profile of the runs that ``time`` steps made, one row per run.
+
+    Attributes:
+        bias_ns: TVM: for each run, what one reading of the clock adds to a node.
+        gap_ns: TVM: durations of runs without the kernels.
+    """
+
+    nodes: list[Node]
+    durations_ns: list[list[Nanoseconds]]
+    run_ns: list[Nanoseconds]
+    inner: InnerNodes | None = None
+    bias_ns: list[Nanoseconds] = []
+    gap_ns: list[Nanoseconds] = []
+    memory: dict[Text, Count] = {}
+
+
+class UnloadResult(Message, frozen=True):
+    """A session is gone."""
+
+
+class Zone(Message, frozen=True):
+    """A thermal zone."""
+
+    type: Text
+    temp_c: Annotated[float, Meta(ge=-100, le=250)]
+
+
+class Snapshot(Message, frozen=True):
+    """The state of the device at one moment; what it does not tell is None."""
+
+    monotonic_ns: Nanoseconds
+    load_average: list[Seconds] | None = None
+    frequencies_hz: dict[Text, Count] | None = None
+    governors: dict[Text, Text] | None = None
+    thermal: list[Zone] | None = None
+    throttle_counts: dict[Text, Count] | None = None
+    throttled_bits: Count | None = None
+    frequency_transitions: dict[Text, Count] | None = None
+    cooling: dict[Text, Count] | None = None
+    swap_in_pages: Count | None = None
+    swap_out_pages: Count | None = None
+    oom_kills: Count | None = None
+    major_faults: Count | None = None
+
+
+class Changes(Message, frozen=True):
+    """What happened during a block; fractions refer to its timed windows.
+
+    Attributes:
+        competing_cpu_fraction: processor time of others, of all the machine's.
+        steal_fraction: time that a hypervisor took, of the time that work wanted.
+        run_delay_fraction: time our workers waited for a processor, of that they wanted.
+    """
+
+    windows: Count | None = None
+    window_s: Seconds | None = None
+    capacity_s: Seconds | None = None
+    busy_s: Seconds | None = None
+    own_s: Seconds | None = None
+    steal_s: Seconds | None = None
+    run_delay_s: Seconds | None = None
+    pressure_s: Seconds | None = None
+    competing_cpu_fraction: Fraction | None = None
+    steal_fraction: Fraction | None = None
+    run_delay_fraction: Fraction | None = None
+    swap_in_pages: Count | None = None
+    swap_out_pages: Count | None = None
+    oom_kills: Count | None = None
+    major_faults: Count | None = None
+    throttle_counts: Count | None = None
+    frequency_transitions: Count | None = None
+    throttled_bits: Count | None = None
+    throttled_bits_new: Count | None = None
+    max_temp_c: Annotated[float, Meta(ge=-100, le=250)] | None = None
+
+
+class Environment(Message, frozen=True):
+    """Before, after, and what changed."""
+
+    before: Snapshot
+    after: Snapshot
+    delta: Changes
+
+
+class WorkerRecord(Message, frozen=True):
+    """What one worker was and used. Its peak of memory leaves reading profiles out."""
+
+    pid: Count
+    affinity: list[Count]
+    nice: Annotated[int, Meta(ge=-20, le=19)]
+    wall_s: Seconds
+    cpu_s: Seconds | None = None
+    rss_start_bytes: Count | None = None
+    rss_peak_bytes: Count | None = None
+    rss_bytes: Count | None = None
+    rss_anon_bytes: Count | None = None
+    swap_bytes: Count | None = None
+    voluntary_switches: Count | None = None
+    nonvoluntary_switches: Count | None = None
+    major_faults: Count | None = None
+
+
+StepResult = LoadResult | WarmResult | TimeResult | ProfileResult | UnloadResult
+
+_RESULTS: dict[str, type[Message]] = {
+    "load": LoadResult,
+    "warm": WarmResult,
+    "time": TimeResult,
+    "profile": ProfileResult,
+    "unload": UnloadResult,
+}
+
+
+class _BlockReply(Message, frozen=True):
+    id: Text
+    steps: list[dict[str, Any]]
+    environment: Environment
+    workers: list[WorkerRecord]
+    started_monotonic_ns: Nanoseconds
+    duration_s: Seconds
+    boot_id: Text | None = None
+
+
+class BlockRecord(Message, frozen=True):
+    """One finished block: results of its steps in order, and what happened meanwhile."""
+
+    id: Text
+    steps: list[Any]
+    environment: Environment
+    workers: list[WorkerRecord]
+    started_monotonic_ns: Nanoseconds
+    duration_s: Seconds
+    boot_id: Text | None = None
+
+
+class ErrorReply(Message, frozen=True):
+    """A failure as it travels."""
+
+    kind: Annotated[str, Meta(max_length=64)]
+    message: Text
+    transient: bool = False
+    side: Annotated[str, Meta(pattern="^(device|host)$")] = "device"
+
+
+def read(data: Any, kind: type[M], device: str) -> M:
+    """``data`` from a device as a message.
+
+    Raises:
+        DeviceError: it is not one; the message names the field.
+    """
+    try:
+        return msgspec.convert(clean(data), kind)
+    except msgspec.ValidationError as error:
+        raise DeviceError(
+            f"{device} sent a malformed {kind.__name__.strip('_')} ({error}); "
+            f"its agent may be damaged: try again"
+        ) from None
+
+
+def block_record(data: Any, script: Mapping[str, Any], device: str) -> BlockRecord:
+    """A finished block, checked against the script that asked for it.
+
+    Raises:
+        DeviceError: malformed, or not an answer to this script.
+    """
+    reply = read(data, _BlockReply, device)
+    steps: Sequence[Mapping[str, Any]] = script["steps"]
+    if reply.id != clean(script["id"]) or len(reply.steps) != len(steps):
+        raise DeviceError(f"{device} answered another block than the one asked for; measure again")
+    if len(reply.workers) != len(script["workers"]):
+        raise DeviceError(f"{device} reported another number of workers; measure again")
+    results = [
+        _step_result(step, raw, device) for step, raw in zip(steps, reply.steps, strict=True)
+    ]
+    return BlockRecord(
+        id=reply.id, steps=results, environment=reply.environment, workers=reply.workers,
+        started_monotonic_ns=reply.started_monotonic_ns, duration_s=reply.duration_s,
+        boot_id=reply.boot_id,
+    )  # fmt: skip
+
+
+def _step_result(step: Mapping[str, Any], raw: Mapping[str, Any], device: str) -> Message:
+    result = read(raw, _RESULTS[step["do"]], device)
+    if isinstance(result, TimeResult):
+        _check_times(step, result, device)
+    elif isinstance(result, ProfileResult):
+        _check_profile(result, device)
+    return result
+
+
+def _check_times(step: Mapping[str, Any], result: TimeResult, device: str) -> None:
+    sessions = [clean(name) for name in step["sessions"]]
+    slices = {name: result.order.count(name) for name in sessions}
+    n = step.get("n")
+    proper = (
+        set(result.times_ns) == set(sessions)
+        and set(result.order) <= set(sessions)
+        and all(len(result.times_ns[name]) == slices[name] for name in sessions)
+        and all(part and (n is None or len(part) == n)
+                for parts in result.times_ns.values() for part in parts)
+    )  # fmt: skip
+    if not proper:
+        raise DeviceError(f"{device} sent times that do not fit the step; measure again")
+
+
+def _check_profile(result: ProfileResult, device: str) -> None:
+    width = len(result.nodes)
+    proper = len(result.run_ns) == len(result.durations_ns) and all(
+        len(row) == width for row in result.durations_ns
+    )
+    if not proper:
+        raise DeviceError(f"{device} sent a profile whose rows do not fit; measure again")
+
+
+def clean(value: Any) -> Any:
+    """``value`` with control characters taken out of every text, keys included, and texts cut."""
+    if isinstance(value, str):
+        text = value if value.isprintable() else "".join(c for c in value if c.isprintable())
+        return text[:_MAX_TEXT]
+    if isinstance(value, dict):
+        return {clean(key): clean(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        # Long lists are numbers: those need no look at each.
+        if value and all(type(entry) is int for entry in value):
+            return value
+        return [clean(entry) for entry in value]
+    return value
