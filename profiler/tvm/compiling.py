@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lwprof.profiler.tvm import artifact as artifacts
-from lwprof.profiler.tvm import build, frontend, fusion, toolchain
+from lwprof.profiler.tvm import build, frontend, fusion, layout, scheduling, toolchain
 from lwprof.profiler.tvm.artifact import TvmArtifact, TvmKernel
+from lwprof.profiler.tvm.picking import TEMPLATE_VERSION, Picker, Store
 from lwprof.profiler.tvm.simplify import Origin, simplify
-
-#: Part of every cache key; raise it whenever a template makes other code.
-TEMPLATE_VERSION = 1
+from lwprof.profiler.tvm.templates import Setting
 
 Progress = Callable[[str, float], None]
 
@@ -63,19 +62,26 @@ def compile_model(
     report("reading the model", 0.0)
     simplified = simplify(proto)
     module = frontend.import_model(simplified.model, name)
-    lowered = fusion.lower(module)
-    report("compiling", 0.5)
-    labels = dict.fromkeys((function for function, _ in lowered.calls), "untuned")
+    unit = toolchain.vector_unit(target)
+    lowered = fusion.lower(layout.block_layouts(module, unit) if schedules else module)
+    if schedules:
+        context = f"{unit}|{threads}|{tvm.__version__}|{TEMPLATE_VERSION}"
+        picker = Picker(target, Setting(unit, threads), Store(folder / "tiles", context))
+        scheduled = scheduling.schedule(lowered, picker, threads, tune_s, report)
+    else:
+        labels = dict.fromkeys((f for f, _ in lowered.calls), scheduling.UNTUNED)
+        scheduled = scheduling.Scheduled(lowered.module, labels, 0.0)
+    report("compiling", 0.9)
     kernels: list[TvmKernel] = []
     inputs = tuple(v.name for v in _inputs(simplified.model.graph))
     outputs = tuple(v.name for v in simplified.model.graph.output)
 
     def describe(names: Sequence[str]) -> dict[str, Any]:
-        kernels.extend(_kernels(names, lowered, simplified.origins, labels))
+        kernels.extend(_kernels(names, lowered, simplified.origins, scheduled.labels))
         nodes = [{"name": k.runtime_node, "op": "+".join(k.operators)} for k in kernels]
         return {"inputs": inputs, "outputs": outputs, "kernels": nodes if names else None}
 
-    executable = build.build(lowered.module, target, describe)
+    executable = build.build(scheduled.module, target, describe)
     library = folder / f"{key}.so"
     build.export(executable, library)
     made = TvmArtifact(
@@ -115,10 +121,10 @@ def _kernels(
         names = [function for function, _ in traced]
     kernels = []
     for index, name in enumerate(names):
-        # Lowering may add calls of its own (sorting, dynamic shapes), never drop one.
-        positions: tuple[int, ...] = ()
-        if traced and traced[0][0] == name:
-            positions = traced.pop(0)[1]
+        # Lowering may turn a call into a view or add calls of its own; order is kept.
+        place = next((i for i, (function, _) in enumerate(traced) if function == name), None)
+        positions = () if place is None else traced[place][1]
+        traced = traced if place is None else traced[place + 1 :]
         operators = tuple(t for p in positions for t in origins[p].operators)
         nodes = tuple(n for p in positions for n in origins[p].nodes)
         kernels.append(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lwprof.profiler.tvm.frontend import position_of
+from lwprof.profiler.tvm.layout import LAYOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def _labels(module: Any) -> dict[Any, int]:
     found: dict[Any, int] = {}
     waiting: list[Any] = []
     for variable, _ in _bindings(module):
-        waiting.append(variable)
+        if not variable.name.startswith(LAYOUT):
+            waiting.append(variable)
         position = position_of(variable.name)
         if position is not None:
             found.update((v, position) for v in waiting)
