@@ -138,6 +138,8 @@ def _check_context(context: Context) -> None:
         raise ValueError("threads, affinity and batch must be whole numbers")
     if context.power_mode is not None and not isinstance(context.power_mode, str):
         raise ValueError("power_mode must be text")
+    if not isinstance(context.options, Mapping):
+        raise TypeError("options must be a table")
     for name, value in context.options.items():
         if not isinstance(value, str | int | float | bool | None):
             raise TypeError(f"option {name!r} must be a plain value")

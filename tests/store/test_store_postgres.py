@@ -77,12 +77,12 @@ def test_rivals_store_each_block_once(url: str) -> None:
 
 
 def test_rivals_make_one_store(url: str) -> None:
-    failures: list[BaseException] = []
+    failures: list[StoreError] = []
 
     def make() -> None:
         try:
             open_store(url).close()
-        except BaseException as error:
+        except StoreError as error:
             failures.append(error)
 
     rivals = [threading.Thread(target=make) for _ in range(4)]
