@@ -124,7 +124,8 @@ def _role(
 
 def _written_out(graph: Graph, roles: Mapping[str, _Role], seed: int) -> Any:
     total = graph.proto.ByteSize() + sum(
-        (graph.tensors[name].elements or 0) * _FLOATS[graph.tensors[name].dtype or ""]().nbytes
+        (graph.tensors[name].elements or 0)
+        * np.dtype(_FLOATS[graph.tensors[name].dtype or ""]).itemsize
         for name in roles
     )
     if total > MAX_BYTES:
@@ -198,7 +199,8 @@ def _fan_in(role: _Role) -> int:
         return prod(shape[1:])
     if kind == "ConvTranspose":
         strides = attributes.get("strides") or [1]
-        return max(1, shape[0] * prod(shape[2:]) // (attributes.get("group", 1) * prod(strides)))
+        per_output = attributes.get("group", 1) * prod(strides)
+        return max(1, shape[0] * prod(shape[2:]) // int(per_output))
     if kind == "Gemm" and len(shape) == 2:
         transposed = attributes.get("transB" if place else "transA", 0)
         return shape[1] if bool(transposed) == bool(place) else shape[0]
