@@ -10,15 +10,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from lwprof.agents import messages
+import msgspec
+
+from lwprof.agents import messages, reading
 from lwprof.agents.failures import to_exception
 from lwprof.agents.messages import BlockRecord, Facts, Hello, Message, Output, PreparedReply
 from lwprof.agents.packing import program
 from lwprof.agents.program.framing import PROTOCOL, FrameDecoder, FrameError, encode
 from lwprof.agents.targets import Connection, Target
-from lwprof.errors import DeviceError, DeviceTransient, HostError
+from lwprof.errors import DeviceError, DeviceTransient, HostError, LwprofError
 
 M = TypeVar("M", bound=Message)
+
+# What a device or its target says it is; the less real of the two counts.
+ENVIRONMENTS = ("hardware", "virtual", "emulated", "synthetic")
 
 _START_S = 60.0
 _ASK_S = 60.0
@@ -115,7 +120,11 @@ class Agent:
     def facts(self) -> Facts:
         """What the device is; asked for once."""
         if self._facts is None:
-            self._facts = self._read(self._ask("facts", {}, _FACTS_S), Facts)
+            found = self._read(self._ask("facts", {}, _FACTS_S), Facts)
+            stand_in = self.target.environment
+            if stand_in in ENVIRONMENTS[ENVIRONMENTS.index(found.environment) :]:
+                found = msgspec.structs.replace(found, environment=stand_in)
+            self._facts = found
         return self._facts
 
     def ping(self) -> float:
@@ -196,7 +205,7 @@ class Agent:
         limit = min(_MOST_S, default_deadline_s(script) if deadline_s is None else deadline_s)
         reply = self._ask("block", {"script": dict(script), "deadline_s": limit}, limit + _GRACE_S)
         try:
-            return messages.block_record(reply, script, self.target.name)
+            return reading.block_record(reply, script, self.target.name)
         except DeviceError:
             self.close()
             raise
@@ -210,10 +219,22 @@ class Agent:
         except FrameError as error:
             raise HostError(f"the request {operation!r} cannot be sent: {error}") from None
         try:
-            self._connection.send(frame, min(timeout_s, _ASK_S))
+            self._send(frame, min(timeout_s, _ASK_S))
+            return self._answer(operation, time.monotonic() + timeout_s)
+        except LwprofError:
+            raise
+        except BaseException:
+            self.close()  # interrupted: the answer to come would fit no later question
+            raise
+
+    def _send(self, frame: bytes, timeout_s: float) -> None:
+        assert self._connection is not None
+        try:
+            self._connection.send(frame, timeout_s)
         except DeviceTransient as error:
             raise self._lost(str(error)) from None
-        deadline = time.monotonic() + timeout_s
+
+    def _answer(self, operation: str, deadline: float) -> dict[str, Any]:
         while True:
             reply = self._next(deadline, f"an answer to {operation!r}")
             if "error" in reply and reply.get("id") in (self._count, None):
@@ -242,7 +263,7 @@ class Agent:
 
     def _read(self, data: Any, kind: type[M]) -> M:
         try:
-            return messages.read(data, kind, self.target.name)
+            return reading.read(data, kind, self.target.name)
         except DeviceError:
             self.close()  # what says one wrong thing is not asked again
             raise
@@ -260,7 +281,7 @@ class Agent:
 
     def _lost(self, what: str) -> DeviceTransient:
         tail = "" if self._connection is None else self._connection.stderr_tail().strip()
-        last = messages.clean(tail.splitlines()[-1])[:300] if tail else ""
+        last = reading.clean(tail.splitlines()[-1])[:300] if tail else ""
         self.close()
         return DeviceTransient(
             f"{self.target.name}: the agent is lost: {what}" + (f" ({last})" if last else "")

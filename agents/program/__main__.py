@@ -15,13 +15,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     server = commands.add_parser("serve", help="answer a host on standard input and output")
     server.add_argument("--workdir", required=True, help="folder for models and scratch files")
     server.add_argument("--silence", type=float, default=None, help="seconds of silence to end")
-    commands.add_parser("worker", help="execute steps (started by serve)")
+    worker_parser = commands.add_parser("worker", help="execute steps (started by serve)")
+    worker_parser.add_argument("--parent", type=int, required=True, help="process to die with")
     commands.add_parser("facts", help="print what this device is, as JSON")
     chosen = parser.parse_args(arguments)
     if chosen.command == "worker":
         from . import worker
 
-        return worker.main()
+        return worker.main(chosen.parent)
     if chosen.command == "serve":
         from . import serve
 

@@ -178,7 +178,7 @@ class _Block:
     def finish(self) -> List[Dict[str, Any]]:
         """What each worker used, asked before it ends."""
         records = []
-        for worker, about in zip(self.workers, self.about):  # noqa: B905
+        for worker, about in zip(self.workers, self.about):
             record = dict(about)
             record.update(worker.ask({"do": "finish"}, self.left(_START_S)))
             cpu = usage.cpu_ns(worker.pid)

@@ -25,6 +25,8 @@ _VCGENCMD_S = 2.0
 def snapshot() -> Dict[str, Any]:
     """The state of the device now: load, clocks, heat, counters."""
     found: Dict[str, Any] = {"monotonic_ns": time.monotonic_ns()}
+    if sysroot():
+        found["sysroot"] = sysroot()
     optional = {
         "load_average": _load_average(),
         "frequencies_hz": _frequencies(),
@@ -58,6 +60,16 @@ def changes(before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
     if temperatures:
         out["max_temp_c"] = max(temperatures)
     return out
+
+
+def oom_kills() -> int:
+    """How often the kernel has ended a process for want of memory, here or on the device."""
+    count = _vmstat().get("oom_kills", 0)
+    for line in (read_text("/sys/fs/cgroup/memory.events") or "").splitlines():
+        key, _, figure = line.partition(" ")
+        if key == "oom_kill" and figure.isdigit():
+            count += int(figure)
+    return count
 
 
 class Watch:

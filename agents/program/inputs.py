@@ -86,7 +86,7 @@ def value(spec: Any, what: str) -> Any:
         keys = checks.items(spec.get("keys"), "%s keys" % what)
         values = value(spec.get("values"), what)
         entries = values.tolist() if hasattr(values, "tolist") else values
-        return dict(zip(keys, entries))  # noqa: B905
+        return dict(zip(keys, entries))
     return _tensor(spec, what)
 
 

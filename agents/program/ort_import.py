@@ -30,4 +30,4 @@ def import_onnxruntime() -> Any:
 
 def short_name(provider: str) -> str:
     """``CPU`` for ``CPUExecutionProvider``."""
-    return provider.removesuffix(SUFFIX)
+    return provider[: -len(SUFFIX)] if provider.endswith(SUFFIX) else provider

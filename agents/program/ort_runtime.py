@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import tempfile
 from typing import Any, Dict, List, Optional
 
@@ -17,6 +18,7 @@ from .failures import Failure
 from .inputs import Patterns
 from .ort_import import SUFFIX, import_onnxruntime, short_name
 
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -115,7 +117,7 @@ def create(ort: Any, path: str, options: Dict[str, Any], optimised: Optional[str
             path, settings, providers=chosen, disabled_optimizers=disabled or None
         )
     except Exception as error:  # noqa: BLE001 - a runtime can raise anything
-        raise _refusal(error, "load") from None
+        raise _refusal(error, "load", path) from None
     session.disable_fallback()
     got = list(session.get_providers())
     if provider not in got and not options.get("allow_fallback"):
@@ -222,8 +224,10 @@ def _feed(ort: Any, value: Any) -> Any:
         ) from None
 
 
-def _refusal(error: Exception, verb: str) -> Failure:
-    text = str(error)
+def _refusal(error: Exception, verb: str, path: str = "") -> Failure:
+    text = _PREFIX.sub("", str(error))
+    if path:  # where the device keeps the file tells the user nothing
+        text = text.replace(path, "the file")
     if isinstance(error, MemoryError) or "bad_alloc" in text or "Failed to allocate" in text:
         return Failure("memory", "the device has too little memory to %s this model" % verb)
     return Failure("model", "ONNX Runtime cannot %s this model: %s" % (verb, text))

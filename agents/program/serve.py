@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from . import checks, facts, framing
 from .blobs import Blobs
@@ -19,6 +21,7 @@ from .worker_process import program_command
 
 # sshd never notices a silently lost client, so silence ends the agent.
 DEFAULT_SILENCE_S = 1800.0
+_YOUNG_S = 60.0
 
 
 def serve(workdir: str, silence_s: float = DEFAULT_SILENCE_S) -> int:
@@ -72,15 +75,15 @@ class Agent:
     """The requests that an agent understands.
 
     Args:
-        workdir: holds ``blobs`` and, while the agent lives, its own ``run-PID``.
+        workdir: holds ``blobs`` and, while the agent lives, its own ``run-…``.
         peer: the host.
     """
 
     def __init__(self, workdir: str, peer: Peer) -> None:
         self._peer = peer
         _remove_stale(workdir)
-        self._folder = os.path.join(workdir, "run-%d" % os.getpid())
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        self._folder = tempfile.mkdtemp(prefix="run-", dir=workdir)
+        self._lock = _locked(self._folder)
         self._blobs = Blobs(os.path.join(workdir, "blobs"))
         self._runner = BlockRunner(program_command(), self._folder, self._blobs, peer)
         self._operations: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
@@ -120,6 +123,8 @@ class Agent:
     def close(self) -> None:
         """Removes this agent's own files; the blobs stay."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def _facts(self, args: Dict[str, Any]) -> Dict[str, Any]:
         found = facts.collect()
@@ -135,10 +140,36 @@ class Agent:
         return {"monotonic_ns": time.monotonic_ns()}
 
 
+def _locked(folder: str) -> Optional[int]:
+    """A descriptor that holds the lock of a folder; None while another process holds it."""
+    handle = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    except OSError:
+        os.close(handle)
+        return None
+
+
 def _remove_stale(workdir: str) -> None:
-    """Removes what agents that were killed have left."""
+    """Removes what agents that were killed have left; those that live hold their lock."""
     os.makedirs(workdir, exist_ok=True)
     for name in os.listdir(workdir):
-        pid = name[4:]
-        if name.startswith("run-") and pid.isdigit() and not os.path.exists("/proc/" + pid):
-            shutil.rmtree(os.path.join(workdir, name), ignore_errors=True)
+        folder = os.path.join(workdir, name)
+        # Between making its folder and locking it, an agent is only moments old.
+        if not name.startswith("run-") or time.time() - _changed(folder) < _YOUNG_S:
+            continue
+        try:
+            handle = _locked(folder)
+        except OSError:
+            continue
+        if handle is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return time.time()

@@ -20,11 +20,15 @@ from .failures import Failure
 
 _PR_SET_PDEATHSIG = 1
 _READ = 1 << 16
+_PER_RUN = ("durations_ns", "run_ns", "bias_ns", "calls")
+# More than this in one step could not be sent in one frame.
+_MOST_TIMES = 5000000
 
 
-def main() -> int:
-    """Serves steps until standard input ends."""
-    die_with_parent()
+def main(parent: int) -> int:
+    """Serves steps until standard input ends, or the process ``parent`` does."""
+    die_with(parent)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a runtime's crash must not fill the disk
     out = os.dup(1)
     os.dup2(2, 1)
     worker = Worker()
@@ -37,14 +41,14 @@ def main() -> int:
             framing.write_all(out, _answer(worker, request))
 
 
-def die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Asks the kernel to kill this process when its parent dies."""
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (OSError, AttributeError):
         return  # the end of standard input ends it then, between two steps
-    if os.getppid() == 1:
-        os._exit(1)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the kernel was asked
 
 
 def _answer(worker: Worker, request: Dict[str, Any]) -> bytes:
@@ -183,10 +187,12 @@ class Worker:
         slice_s = step.get("slice_s")
         if n is None and slice_s is None:
             raise checks.refuse("a time step needs n or slice_s")
+        if n is not None and checks.integer(n, "n", 1, 10**6) * slices > _MOST_TIMES:
+            raise checks.refuse("a time step may hold %d iterations at most" % _MOST_TIMES)
         work = timing.Step(
             {name: loaded.session.run for name, loaded in chosen.items()},
             slices,
-            None if n is None else checks.integer(n, "n", 1, 10**6),
+            n,
             checks.number(slice_s if slice_s is not None else 0.0, "slice_s", 0, 86400),
             checks.number(step.get("max_s", 600.0), "max_s", 0, 7 * 86400),
             [name for name, loaded in chosen.items() if loaded.profiled],
@@ -213,11 +219,10 @@ class Worker:
                 "the runtime's profile holds %d of %d runs (ONNX Runtime stops at a million "
                 "events): time fewer iterations per block" % (len(profile["run_ns"]), made),
             )
-        for key, rows in list(profile.items()):
-            if key == "inner":
-                profile[key] = {name: _kept(part, loaded.timed) for name, part in rows.items()}
-            elif key != "nodes":
-                profile[key] = _kept(rows, loaded.timed)
+        _keep_timed(profile, loaded.timed)
+        if isinstance(profile.get("inner"), dict):
+            profile["inner"] = dict(profile["inner"])
+            _keep_timed(profile["inner"], loaded.timed)
         return profile
 
     def _unload(self, step: Dict[str, Any]) -> Dict[str, Any]:
@@ -266,11 +271,11 @@ class Worker:
                     self._memory[key] = max(now[key], self._memory.get(key, 0))
 
 
-def _kept(rows: Any, timed: List[bool]) -> Any:
-    """Rows of the timed runs, where there is one row for each run."""
-    if isinstance(rows, list) and len(rows) == len(timed):
-        return [row for row, keep in zip(rows, timed) if keep]  # noqa: B905
-    return rows
+def _keep_timed(profile: Dict[str, Any], timed: List[bool]) -> None:
+    """Drops, from what has one entry for each run, the runs that no ``time`` step made."""
+    for key in _PER_RUN:
+        if key in profile:
+            profile[key] = [row for row, keep in zip(profile[key], timed) if keep]
 
 
 def _digest(outputs: List[Any]) -> str:

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from . import framing
+from . import environment, framing
 from .failures import Failure, one_line
 from .peer import Peer
 
@@ -46,7 +46,7 @@ class WorkerProcess:
         whole["TMPDIR"] = folder
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                list(command) + ["worker"],
+                list(command) + ["worker", "--parent", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -57,6 +57,7 @@ class WorkerProcess:
                 bufsize=0,
             )
         self.started = time.monotonic()
+        self._oom_kills = environment.oom_kills()
 
     @property
     def pid(self) -> int:
@@ -118,6 +119,8 @@ class WorkerProcess:
             how = "was killed by signal %d (%s)" % (-code, _signal_name(-code))
         else:
             how = "ended with status %d" % code
+        if code == -signal.SIGKILL and environment.oom_kills() > self._oom_kills:
+            return Failure("memory", "the kernel ended the worker: the device is out of memory")
         tail = self._tail()
         return Failure(
             "worker_died",

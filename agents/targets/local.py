@@ -23,6 +23,8 @@ from lwprof.errors import DeviceError, DeviceTransient, HostError
 
 _CHUNK = 1 << 16
 _TAIL_BYTES = 64 * 1024
+# The end of a pipe is always noticed, so silence means nothing here.
+_SILENCE_S = 30 * 86400.0
 _CACHE_BYTES = 8 * 2**30
 # A model that was used within this time may belong to a session that still runs.
 _KEEP_S = 86400.0
@@ -55,7 +57,7 @@ class LocalTarget(Target):
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         self.name = name
-        self.workdir = Path(workdir) if workdir is not None else default_workdir()
+        self.workdir = (Path(workdir) if workdir is not None else default_workdir()).absolute()
         self._python = python or sys.executable
         self._env = dict(env or {})
         self._cache_bytes = cache_bytes
@@ -75,7 +77,8 @@ class LocalTarget(Target):
                 _write(file, packed.data)
         except OSError as error:
             raise self._unusable(error) from None
-        command = [self._python, "-I", "-u", str(file), "serve", "--workdir", str(self.workdir)]
+        command = [self._python, "-I", "-u", str(file), "serve",
+                   "--workdir", str(self.workdir), "--silence", str(_SILENCE_S)]  # fmt: skip
         connection = LocalConnection(self.name, command, {**os.environ, **self._env})
         self._connections.append(connection)
         return connection
@@ -180,8 +183,7 @@ class LocalConnection(Connection):
             if left <= 0:
                 raise DeviceTransient(f"{self._name}: the agent takes no more bytes")
             try:
-                _, writable, _ = select.select([], [self._stdin], [], left)
-                if writable:
+                if _ready(self._stdin.fileno(), select.POLLOUT, left):
                     view = view[os.write(self._stdin.fileno(), view[:_CHUNK]) :]
             except BlockingIOError:
                 continue
@@ -191,12 +193,12 @@ class LocalConnection(Connection):
     def receive(self, timeout_s: float) -> bytes:
         """The next bytes."""
         try:
-            ready, _, _ = select.select([self._stdout], [], [], max(0.0, timeout_s))
-            if not ready:
-                raise TimeoutError
-            return os.read(self._stdout.fileno(), _CHUNK)
+            handle = self._stdout.fileno()
         except ValueError:  # closed
             return b""
+        if not _ready(handle, select.POLLIN, timeout_s):
+            raise TimeoutError
+        return os.read(handle, _CHUNK)
 
     def stderr_tail(self) -> str:
         """The last lines of standard error."""
@@ -223,6 +225,13 @@ class LocalConnection(Connection):
         assert stderr is not None
         while chunk := os.read(stderr.fileno(), 1024):
             self._tail.append(chunk)
+
+
+def _ready(handle: int, event: int, timeout_s: float) -> bool:
+    """Waits for a descriptor; poll, because select ends at descriptor 1023."""
+    poll = select.poll()
+    poll.register(handle, event)
+    return bool(poll.poll(max(0.0, min(timeout_s, 86400.0)) * 1000))
 
 
 def _write(target: Path, source: bytes | Path) -> None:
