@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Connection, Table, or_, select
 
 from lwprof.profiler.store import rows, schema
-from lwprof.profiler.store.database import Database, add
+from lwprof.profiler.store.codec import digest
+from lwprof.profiler.store.database import Database, add, same
 from lwprof.profiler.store.records import Context, Device, Subject
 
 
@@ -16,9 +17,21 @@ class Catalogue(Database):
     """The part of a store that knows devices, contexts and subjects."""
 
     def put_device(self, device: Device) -> None:
-        """Stores a device; one of the same hardware id gets the new name, board and facts."""
+        """Stores a device; one of the same hardware id gets the new name, board and facts.
+
+        A name belongs to one device: another that had it (an imported ``host``, say) is
+        renamed after its hardware id.
+        """
         table, row = schema.devices, rows.device_row(device)
         with self.writing() as connection:
+            others = select(table).where(
+                table.c.name == row["name"],
+                table.c.name != "",
+                table.c.hardware_id != device.hardware_id,
+            )
+            for other in connection.execute(others).mappings().all():
+                renamed = _distinct(other["name"], other["hardware_id"])
+                connection.execute(table.update().where(same(table, other)).values(name=renamed))
             if not add(connection, table, row):
                 connection.execute(
                     table.update().where(table.c.hardware_id == device.hardware_id).values(**row)
@@ -42,10 +55,12 @@ class Catalogue(Database):
         return None if row is None else rows.to_context(row)
 
     def contexts(self, device: str | None = None) -> list[Context]:
-        """Contexts, of one device (by hardware id) or all, in a stable order."""
+        """Contexts, of one device (by name or hardware id) or all, in a stable order."""
         query = select(schema.contexts)
         if device is not None:
-            query = query.where(schema.contexts.c.hardware_id == device)
+            named = select(schema.devices.c.hardware_id).where(schema.devices.c.name == device)
+            column = schema.contexts.c.hardware_id
+            query = query.where(or_(column == device, column.in_(named)))
         found = [rows.to_context(row) for row in self.all(query)]
         return sorted(found, key=lambda context: (context.describe(), context.key))
 
@@ -88,6 +103,27 @@ class Catalogue(Database):
             )
         order = (schema.subjects.c.kind, schema.subjects.c.name, schema.subjects.c.key)
         return [rows.to_subject(row) for row in self.all(query.order_by(*order))]
+
+
+def add_foreign_device(connection: Connection, device: Device) -> bool:
+    """Adds a device that came from elsewhere, unless its hardware id is known.
+
+    Its name is its owner's; where a device here has that name already, it gets one after its
+    hardware id, so that nobody's ``host`` is taken for ours.
+    """
+    table, row = schema.devices, rows.device_row(device)
+    taken = select(table.c.hardware_id).where(
+        table.c.name == row["name"],
+        table.c.name != "",
+        table.c.hardware_id != device.hardware_id,
+    )
+    if connection.execute(taken).first() is not None:
+        row["name"] = _distinct(row["name"], device.hardware_id)
+    return add(connection, table, row)
+
+
+def _distinct(name: str, hardware_id: str) -> str:
+    return f"{name}@{digest(hardware_id)[:8]}"
 
 
 def _keys(table: Table, context: str | None, run: str | None) -> Any:

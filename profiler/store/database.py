@@ -86,7 +86,7 @@ class Database:
             return found
 
 
-def same(table: Table, row: Mapping[str, Any]) -> ColumnElement[bool]:
+def same(table: Table, row: Row) -> ColumnElement[bool]:
     return and_(*(column == row[column.name] for column in table.primary_key.columns))
 
 

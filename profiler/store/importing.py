@@ -13,6 +13,7 @@ import msgspec
 
 from lwprof.errors import StoreError
 from lwprof.profiler.store import rows, schema
+from lwprof.profiler.store.catalogue import add_foreign_device
 from lwprof.profiler.store.database import add
 from lwprof.profiler.store.foreign import Translation, translate
 from lwprof.profiler.store.mapping import columns_of, read_mapping
@@ -124,7 +125,7 @@ def _store(store: Store, request: dict[str, Any], done: Translation) -> ImportRe
                                 done.joined, repeated=True)  # fmt: skip
         for row in done.rows:
             context, subject = row.context.key, row.subject.key
-            add(connection, schema.devices, rows.device_row(row.device))
+            add_foreign_device(connection, row.device)
             add(connection, schema.contexts, rows.context_row(row.context))
             add(connection, schema.subjects, rows.subject_row(row.subject))
             for quantity, estimate in row.estimates.items():

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, select, tuple_
 
 from lwprof.errors import StoreError
 from lwprof.profiler.store import rows, schema
+from lwprof.profiler.store.catalogue import add_foreign_device
 from lwprof.profiler.store.codec import digest, unpack
 from lwprof.profiler.store.database import PAGE, add, same
 from lwprof.profiler.store.integrity import check
@@ -43,7 +44,7 @@ def merge(into: Store, other: Store) -> MergeReport:
             with into.writing() as connection:
                 for row in page:
                     _take(connection, table, row, settle, added, conflicts)
-    return MergeReport(dict(added), tuple(conflicts))
+    return MergeReport(dict(+added), tuple(conflicts))
 
 
 def _pages(store: Store, table: Table) -> Iterator[list[rows.Row]]:
@@ -69,6 +70,9 @@ def _take(
     conflicts: list[str],
 ) -> None:
     fresh = _CHECKED[table](row)
+    if table is schema.devices:
+        added[table.name] += add_foreign_device(connection, rows.to_device(row))
+        return
     if add(connection, table, fresh):
         added[table.name] += 1
         return
@@ -152,7 +156,7 @@ _CHECKED: Mapping[Table, Callable[[rows.Row], dict[str, Any]]] = {
 
 # In the order in which they refer to one another.
 _TABLES: Mapping[Table, _Settle] = {
-    schema.devices: _keep,
+    schema.devices: _keep,  # settled by name
     schema.contexts: _keep,
     schema.subjects: _settle_subject,
     schema.runs: _settle_run,

@@ -68,8 +68,8 @@ def filled(numbers: set[int], finished: bool = False, hour: int = 0) -> Store:
     return store
 
 
-subsets = st.sets(st.integers(0, 11), max_size=6)
-laws = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+subsets = st.sets(st.integers(0, 11), max_size=4)
+laws = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @laws

@@ -23,6 +23,7 @@ from lwprof.profiler.store import (
     Fact,
     Store,
     Subject,
+    merge,
     open_store,
     request_digest,
 )
@@ -302,8 +303,25 @@ def test_records_are_made_without_a_database() -> None:
 
     code = (
         "import sys, lwprof.profiler.store as s; s.Block; s.Context\n"
-        "print([m for m in ('sqlalchemy', 'pandas', 'numpy', 'onnx') if m in sys.modules])"
+        "print([m for m in ('sqlalchemy', 'pandas', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert Block  # the records above come from the package itself
+
+
+def test_a_name_belongs_to_one_device(world: World, tmp_path: Path) -> None:
+    theirs = replace(CONTEXT, hardware_id="unit-2")
+    with open_store(tmp_path / "other.db") as other:
+        other.put_device(Device("unit-2", "host", "host"))
+        other.put_context(theirs)
+        merge(world.store, other)
+        # Nobody's host is taken for ours, whoever came first.
+        assert world.store.contexts("host") == [CONTEXT]
+        assert world.store.contexts("unit-2") == [theirs]
+        other.put_device(Device("unit-1", "host", "host"))
+        other.put_context(CONTEXT)
+        assert other.contexts("host") == [CONTEXT]
+    names = {device.hardware_id: device.name for device in world.store.devices()}
+    assert names["unit-1"] == "host" and names["unit-2"].startswith("host@")
+    assert world.store.contexts(names["unit-2"]) == [theirs]
