@@ -1,28 +1,34 @@
-"""The program's command line: ``serve --workdir DIR``, ``worker`` or ``facts``."""
+"""The program's command line: ``serve --workdir DIR [--silence SECONDS]``, ``worker --parent
+PID`` (started by serve) or ``facts``."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from typing import List, Optional
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Runs one of the commands; returns the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) == 3 and given[:2] == ["worker", "--parent"] and given[2].isdigit():
+        # Before anything slow is imported: workers start by the thousand.
+        from . import worker
+
+        return worker.main(int(given[2]))
+    return _other_commands(given)
+
+
+def _other_commands(given: List[str]) -> int:
+    import argparse
+    import json
+
     parser = argparse.ArgumentParser(prog="lwprof-agent", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     server = commands.add_parser("serve", help="answer a host on standard input and output")
     server.add_argument("--workdir", required=True, help="folder for models and scratch files")
     server.add_argument("--silence", type=float, default=None, help="seconds of silence to end")
-    worker_parser = commands.add_parser("worker", help="execute steps (started by serve)")
-    worker_parser.add_argument("--parent", type=int, required=True, help="process to die with")
     commands.add_parser("facts", help="print what this device is, as JSON")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "worker":
-        from . import worker
-
-        return worker.main(chosen.parent)
+    chosen = parser.parse_args(given)
     if chosen.command == "serve":
         from . import serve
 

@@ -17,7 +17,7 @@ from .blobs import Blobs
 from .blocks import BlockRunner
 from .failures import Failure
 from .peer import HungUp, Peer
-from .worker_process import program_command
+from .unpacking import worker_command
 
 # sshd never notices a silently lost client, so silence ends the agent.
 DEFAULT_SILENCE_S = 1800.0
@@ -84,8 +84,9 @@ class Agent:
         _remove_stale(workdir)
         self._folder = tempfile.mkdtemp(prefix="run-", dir=workdir)
         self._lock = _locked(self._folder)
+        command = worker_command(workdir, _own_digest())
         self._blobs = Blobs(os.path.join(workdir, "blobs"))
-        self._runner = BlockRunner(program_command(), self._folder, self._blobs, peer)
+        self._runner = BlockRunner(command, self._folder, self._blobs, peer)
         self._operations: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
             "facts": self._facts,
             "has": self._has,

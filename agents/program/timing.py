@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
@@ -19,7 +18,10 @@ def slice_order(sessions: Sequence[str], slices: int, order: str, seed: int) -> 
     ``abba``: forward and backward in turn, so that a drift that is linear over two
     rounds touches all alike. ``random``: each round shuffled by ``seed``.
     """
-    rounds = random.Random(seed)
+    if order == "random":
+        import random  # slow to import, and seldom needed
+
+        rounds = random.Random(seed)
     out: List[str] = []
     for index in range(slices):
         current = list(sessions)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import resource
 import signal
 import time
 from typing import Any, Callable, Dict, List
 
-from . import checks, framing, runtime_session, runtimes, timing, usage
+from . import checks, framing, runtime_session, timing, usage
 from .failures import Failure
 
 _PR_SET_PDEATHSIG = 1
@@ -249,6 +248,8 @@ class Worker:
         return result
 
     def _runtimes(self, step: Dict[str, Any]) -> Dict[str, Any]:
+        from . import runtimes
+
         return runtimes.installed()
 
     def _chosen(self, step: Dict[str, Any]) -> Dict[str, _Loaded]:
@@ -280,6 +281,8 @@ def _keep_timed(profile: Dict[str, Any], timed: List[bool]) -> None:
 
 def _digest(outputs: List[Any]) -> str:
     """SHA-256 over the outputs' bytes, in order."""
+    import hashlib  # slow to import, and seldom needed
+
     total = hashlib.sha256()
     for output in outputs:
         data = output.tobytes() if hasattr(output, "tobytes") else repr(output).encode()

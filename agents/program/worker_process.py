@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import Any, Dict, Optional
 
@@ -159,11 +158,6 @@ class WorkerProcess:
     @staticmethod
     def _fd(pipe: Any) -> int:
         return int(pipe.fileno())
-
-
-def program_command() -> Any:
-    """How to start this very program again, from the same file."""
-    return [sys.executable, "-I", "-u", os.path.abspath(sys.argv[0])]
 
 
 def _signal_name(number: int) -> str:
