@@ -9,9 +9,12 @@ small ones stay, because shapes depend on their values.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import onnx
+
+from lwprof.profiler.graph.elements import NAMES, nbytes
 
 # Values that decide a shape (Reshape, Slice, Resize, Pad …) are far smaller than this.
 _KEPT_BYTES = 8192
@@ -46,7 +49,7 @@ def strip(model: Any) -> Light:
     graph.sparse_initializer.extend(source.sparse_initializer)
     heavy: set[str] = set()
     for tensor in source.initializer:
-        if tensor.ByteSize() <= _KEPT_BYTES:
+        if not _is_large(tensor):
             graph.initializer.append(tensor)
         else:
             graph.input.append(_as_input(tensor.name, tensor))
@@ -68,9 +71,15 @@ def large_constant(node: Any) -> Any:
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
         return None
     for attribute in node.attribute:
-        if attribute.name == "value" and attribute.t.ByteSize() > _KEPT_BYTES:
+        if attribute.name == "value" and _is_large(attribute.t):
             return attribute.t
     return None
+
+
+def _is_large(tensor: Any) -> bool:
+    # By its shape: asking protobuf for the size would serialise the values.
+    size = nbytes(NAMES.get(tensor.data_type), prod(tensor.dims))
+    return size is not None and size > _KEPT_BYTES
 
 
 def _as_input(name: str, tensor: Any) -> Any:

@@ -15,6 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from lwprof.errors import ModelError
+from lwprof.profiler.graph.messages import quoted
 
 # A protobuf message cannot be larger, so neither can a model that a runtime loads from bytes.
 MAX_BYTES = 2**31 - 1
@@ -143,7 +144,7 @@ def _from_zoo(text: str, name: str | None, batch: int | None, error: Exception) 
     near = difflib.get_close_matches(text, names, 3, 0.5)
     near += difflib.get_close_matches(Path(text).name, _neighbours(text), 3, 0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else "'lwprof zoo' lists the networks"
-    raise ModelError(f"no file and no zoo network is called {text!r}: {hint}") from error
+    raise ModelError(f"no file and no zoo network is called {quoted(text)}: {hint}") from error
 
 
 def _neighbours(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import onnx
 
 from lwprof.errors import ModelError
 from lwprof.profiler.graph import costs
+from lwprof.profiler.graph.consistency import check_operands
 from lwprof.profiler.graph.constants import constants_of
 from lwprof.profiler.graph.external import absorb
 from lwprof.profiler.graph.guard import guard
@@ -70,6 +71,7 @@ def _read(
     _name_nodes(proto.graph)
     notes += fix_inputs(light.proto.graph, light.heavy, input_shapes, batch)
     inferred = infer(light.proto, where)
+    check_operands(proto.graph.node, inferred.tensors, where)
     mark_constant(inferred.tensors, constants_of(inferred.graph, inferred.tensors, light.heavy))
     _write_shapes(proto.graph, inferred.graph)
     return _graph(loaded, proto, inferred, notes)
