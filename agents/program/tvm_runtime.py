@@ -7,6 +7,7 @@ kernels; and ``lwprof_describe``, which names them.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any, Dict, List, Tuple
 
 import numpy
 
+from . import checks
 from .failures import Failure
 
 STAMPED = "lwprof_stamped"
@@ -28,6 +30,11 @@ GAP_RUNS = 200
 GAP_SECONDS = 0.25
 
 
+def import_runtime(options: Dict[str, Any]) -> None:
+    """Imports what ``load`` needs, so that memory and time of loading are the model's own."""
+    _import(_threads(options))
+
+
 def load(path: str, options: Dict[str, Any], feeds: Dict[str, Any]) -> Any:
     """Load a compiled model.
 
@@ -38,14 +45,22 @@ def load(path: str, options: Dict[str, Any], feeds: Dict[str, Any]) -> Any:
         feeds: the graph's inputs by name, as numpy arrays.
 
     Returns:
-        A Session, or a KernelSession when ``options`` name a kernel.
+        A Session, a ProfiledSession, or a KernelSession when ``options`` name a kernel.
+
+    Raises:
+        Failure: kinds ``runtime_missing``, ``model``, ``profile``.
     """
-    tvm, machine = _import(int(options.get("threads") or 1))
+    tvm, machine = _import(_threads(options))
     library = _open(tvm, path)
     kernel = options.get("kernel")
-    if kernel:
-        return KernelSession(tvm, machine, library, kernel)
-    return Session(tvm, machine, library, feeds, bool(options.get("profile")))
+    if kernel is not None:
+        return KernelSession(tvm, library, checks.mapping(kernel, "kernel"))
+    made = ProfiledSession if options.get("profile") else Session
+    return made(tvm, machine(library, tvm.cpu()), feeds)
+
+
+def _threads(options: Dict[str, Any]) -> int:
+    return checks.integer(options.get("threads", 1), "threads", 1, 4096)
 
 
 def _import(threads: int) -> Tuple[Any, Any]:
@@ -88,70 +103,97 @@ class Session:
     Attributes:
         providers: always ["tvm"].
         output_names: names of the graph's outputs, in the order of outputs().
+        run: the timed call: the virtual machine's ``main`` on inputs set before.
     """
 
-    def __init__(
-        self, tvm: Any, machine: Any, library: Any, feeds: Dict[str, Any], profile: bool
-    ) -> None:
+    function = "main"
+
+    def __init__(self, tvm: Any, machine: Any, feeds: Dict[str, Any]) -> None:
         self.providers = ["tvm"]
         self._tvm = tvm
-        self._vm = machine(library, tvm.cpu())
-        self._about = _describe(self._vm)
+        self._machine = machine
+        self._about = _describe(machine)
         self.output_names = [str(name) for name in self._about["outputs"]]
-        self._inputs = self._arguments(feeds)
-        self._kernels: Any = self._about["kernels"]
-        self._stamps: Any = None
-        self._rows: List[Tuple[int, Any]] = []
-        self._output: Any = None
-        arguments, function = self._inputs, "main"
-        if profile:
-            arguments, function = self._with_stamps(), STAMPED
-        self._vm.save_function(function, "lwprof_run", *arguments)
-        self._call = self._vm["lwprof_run"]
+        self._inputs = self._tensors(feeds)
+        machine.save_function(self.function, "lwprof_run", *self._arguments())
+        self.run = machine["lwprof_run"]
 
-    def _arguments(self, feeds: Dict[str, Any]) -> List[Any]:
+    def _tensors(self, feeds: Dict[str, Any]) -> List[Any]:
         missing = [name for name in self._about["inputs"] if name not in feeds]
         if missing:
             raise Failure("model", "no data for the input %s" % ", ".join(missing), side="host")
         tensor = self._tvm.runtime.tensor
         return [tensor(numpy.ascontiguousarray(feeds[n])) for n in self._about["inputs"]]
 
-    def _with_stamps(self) -> List[Any]:
-        if self._kernels is None:
+    def _arguments(self) -> List[Any]:
+        return self._inputs
+
+    def first(self) -> List[Any]:
+        """One inference and its outputs."""
+        return _arrays(self.run())
+
+    def outputs(self) -> List[Any]:
+        """Outputs of one more inference."""
+        return self.first()
+
+    def profile_end(self) -> Dict[str, Any]:
+        """Refuses: only a session loaded with ``profile`` has one."""
+        raise Failure("request", "this session is not profiled", side="host")
+
+    def close(self) -> None:
+        """Let the model go."""
+        self.run = _closed
+        self._machine = None
+        self._inputs = []
+
+
+class ProfiledSession(Session):
+    """One compiled model that reads the clock around each kernel."""
+
+    function = STAMPED
+
+    def __init__(self, tvm: Any, machine: Any, feeds: Dict[str, Any]) -> None:
+        self._stamps: Any = None
+        self._rows: List[Tuple[int, Any]] = []
+        self._output: Any = None
+        super().__init__(tvm, machine, feeds)
+        self._stamped = self.run
+        self.run = self._run
+
+    def _arguments(self) -> List[Any]:
+        kernels = self._about["kernels"]
+        if kernels is None:
             raise Failure(
                 "profile", "this model branches, so TVM's kernels cannot be timed one by one"
             )
-        places = 2 * len(self._kernels) + 2
+        places = 2 * len(kernels) + 2
         self._stamps = self._tvm.runtime.tensor(numpy.zeros((places, 2), dtype="int64"))
         return [*self._inputs, self._stamps]
 
-    def run(self) -> None:
-        """One inference."""
-        if self._stamps is None:
-            self._output = self._call()
-            return
+    def _run(self) -> None:
         start = time.perf_counter_ns()
-        self._output = self._call()
+        self._output = self._stamped()
         end = time.perf_counter_ns()
         self._rows.append((end - start, self._stamps.numpy()))
 
-    def outputs(self) -> List[Any]:
-        """The outputs of the last run, as numpy arrays."""
-        return _arrays(self._output)
+    def first(self) -> List[Any]:
+        """One inference and its outputs."""
+        self.run()
+        return self.outputs()
 
-    def profile_start(self) -> None:
-        """Forget the runs made so far (load, warm-up)."""
-        self._rows = []
+    def outputs(self) -> List[Any]:
+        """Outputs of the latest inference."""
+        return _arrays(self._output)
 
     def profile_end(self) -> Dict[str, Any]:
         """End profiling.
 
         Returns:
-            ``nodes`` (name, op, provider); ``durations_ns``, for each run one value
-            per node; ``run_ns``, the duration of each run; ``bias_ns``, for each
-            run what the clock readings add to one node's duration (seen between
-            two readings with nothing between them; not subtracted here);
-            ``gap_ns``, durations of runs without the kernels.
+            ``nodes`` (name, op, provider); ``durations_ns``, for each run since the
+            session was loaded one value per node; ``run_ns``, the duration of each
+            run; ``bias_ns``, for each run what the clock readings add to one node's
+            duration (seen between two readings with nothing between them; not
+            subtracted here); ``gap_ns``, durations of runs without the kernels.
         """
         durations, runs, bias = [], [], []
         for run_ns, stamps in self._rows:
@@ -160,18 +202,18 @@ class Session:
             durations.append([int(d) for d in at[3::2] - at[2::2]])
             runs.append(int(run_ns))
         return {
-            "nodes": [dict(kernel, provider="tvm") for kernel in self._kernels or []],
+            "nodes": [dict(kernel, provider="tvm") for kernel in self._about["kernels"]],
             "durations_ns": durations,
             "run_ns": runs,
             "bias_ns": bias,
-            "gap_ns": self._gap() if self._stamps is not None else [],
+            "gap_ns": self._gap(),
             "memory": {},
         }
 
     def _gap(self) -> List[int]:
         """Durations of runs without the kernels; the first is left out as warm-up."""
-        self._vm.save_function(EMPTY, "lwprof_gap", *self._inputs)
-        call = self._vm["lwprof_gap"]
+        self._machine.save_function(EMPTY, "lwprof_gap", *self._inputs)
+        call = self._machine["lwprof_gap"]
         taken: List[int] = []
         deadline = time.perf_counter() + GAP_SECONDS
         while len(taken) <= GAP_RUNS and (len(taken) < 4 or time.perf_counter() < deadline):
@@ -182,8 +224,9 @@ class Session:
 
     def close(self) -> None:
         """Let the model go."""
-        self._call = self._output = self._stamps = self._vm = None
-        self._inputs = []
+        super().close()
+        self._stamped = _closed
+        self._output = self._stamps = None
         self._rows = []
 
 
@@ -192,44 +235,44 @@ class KernelSession:
 
     Two sessions with different numbers of repeats give the time of one call as a
     slope, which leaves the cost of the call itself out.
+
+    Attributes:
+        providers: always ["tvm"].
+        run: calls the function ``repeats`` times, and once more before.
     """
 
-    def __init__(self, tvm: Any, machine: Any, library: Any, kernel: Dict[str, Any]) -> None:
+    def __init__(self, tvm: Any, library: Any, kernel: Dict[str, Any]) -> None:
         self.providers = ["tvm"]
         self.output_names = ["output"]
-        self._vm = machine(library, tvm.cpu())
+        function = checks.text(kernel.get("function"), "function")
+        repeats = checks.integer(kernel.get("repeats", 1), "repeats", 1, 10**6)
         random = numpy.random.RandomState(0)
         self._arguments = [
-            tvm.runtime.tensor(_random(random, str(a["dtype"]), a["shape"]))
-            for a in kernel["arguments"]
+            tvm.runtime.tensor(_random(random, checks.mapping(argument, "argument")))
+            for argument in checks.items(kernel.get("arguments"), "arguments")
         ]
-        repeats = int(kernel.get("repeats", 1))
         try:
-            self._timer = library.time_evaluator(
-                str(kernel["function"]), tvm.cpu(), number=repeats, repeat=1
-            )
+            timer = library.time_evaluator(function, tvm.cpu(), number=repeats, repeat=1)
         except Exception as error:
             raise Failure("model", "no such kernel in the library: %s" % error) from error
-
-    def run(self) -> None:
-        """Call the function ``repeats`` times, and once more before."""
-        self._timer(*self._arguments)
+        self.run = functools.partial(timer, *self._arguments)
 
     def outputs(self) -> List[Any]:
         """The last argument, which the function writes."""
         return [self._arguments[-1].numpy()]
 
-    def profile_start(self) -> None:
-        """Nothing to forget."""
-
     def profile_end(self) -> Dict[str, Any]:
-        """There is nothing below one function."""
-        return {"nodes": [], "durations_ns": [], "run_ns": [], "memory": {}}
+        """Refuses: there is nothing below one function."""
+        raise Failure("request", "one kernel alone is not profiled", side="host")
 
     def close(self) -> None:
         """Let the library go."""
-        self._timer = self._vm = None
+        self.run = functools.partial(_closed)
         self._arguments = []
+
+
+def _closed(*arguments: Any) -> None:
+    raise Failure("request", "this session is closed", side="host")
 
 
 def _describe(machine: Any) -> Dict[str, Any]:
@@ -250,7 +293,9 @@ def _arrays(value: Any) -> List[Any]:
     return [array for item in value for array in _arrays(item)]
 
 
-def _random(random: Any, dtype: str, shape: Any) -> Any:
+def _random(random: Any, argument: Dict[str, Any]) -> Any:
+    dtype = checks.text(argument.get("dtype"), "dtype", 32)
+    shape = checks.integers(argument.get("shape"), "shape", 0, 2**31)
     if dtype.startswith("float"):
         return random.standard_normal(shape).astype(dtype)
     # Small whole numbers: indices stay in range for most operators.

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lwprof.errors import HostError
+from lwprof.errors import HostError, LwprofError
+from lwprof.profiler.kernels.onnxruntime import Kernel
+from lwprof.profiler.kernels.workload import Workload
 
 FORMAT = "lwprof.tvm-artifact/1"
 
@@ -19,22 +21,18 @@ class TvmKernel:
     """One call of a fused TVM function in a run of the model.
 
     Attributes:
-        runtime_node: ``<position>:<function>``, the node's name in the profile.
+        kernel: what it computes; ``kernel.runtime_node`` is
+            ``<position>:<function>``, its name in the profile.
         function: the fused function's name; several kernels may share it.
-        operators: original operator types, in order; ("Conv", "Relu") for a
-            fused convolution. Empty where no operator stands behind the call.
-        nodes: names of the original nodes.
-        kind: ``compute``, or ``layout`` for a conversion that TVM needs and the
-            model does not have.
+        arguments: element type and shape of the function's arguments, the result
+            last; what a measurement of the kernel alone needs.
         schedule: ``template:<name>[<tiles>]``, ``tuned:<name>[<tiles>]``,
             ``untuned`` or ``packed`` (a library routine of TVM's).
     """
 
-    runtime_node: str
+    kernel: Kernel
     function: str
-    operators: tuple[str, ...]
-    nodes: tuple[str, ...]
-    kind: str
+    arguments: tuple[tuple[str, tuple[int, ...]], ...]
     schedule: str
 
 
@@ -52,7 +50,8 @@ class TvmArtifact:
         target: what it was compiled for.
         tvm: TVM's version.
         compile_s: time that compiling took (tile search included), seconds.
-        tuned_s: time spent tuning, seconds.
+        tuned_s: time given to tuning, seconds.
+        tiles: the plan that each computation was given, to notice better ones.
         from_cache: True when nothing was compiled just now.
     """
 
@@ -65,12 +64,13 @@ class TvmArtifact:
     tvm: str
     compile_s: float
     tuned_s: float
+    tiles: Mapping[str, str] = field(repr=False)
     from_cache: bool = field(default=False, compare=False)
 
     @property
     def schedule(self) -> str:
         """One word for the whole: ``untuned``, ``templates`` or ``tuned``."""
-        schedules = [kernel.schedule for kernel in self.kernels if kernel.kind == "compute"]
+        schedules = [k.schedule for k in self.kernels if k.kernel.kind == "compute"]
         if any(name.startswith("tuned:") for name in schedules):
             return "tuned"
         return "templates" if any(s.startswith("template:") for s in schedules) else "untuned"
@@ -99,10 +99,12 @@ def save(artifact: TvmArtifact, path: Path) -> None:
         "tvm": artifact.tvm,
         "compile_s": artifact.compile_s,
         "tuned_s": artifact.tuned_s,
-        "kernels": [
-            {name: getattr(kernel, name) for name in TvmKernel.__slots__}
+        "tiles": dict(artifact.tiles),
+        "workloads": {
+            kernel.kernel.workload.key: kernel.kernel.workload.description
             for kernel in artifact.kernels
-        ],
+        },
+        "kernels": [_row(kernel) for kernel in artifact.kernels],
     }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -124,42 +126,70 @@ def load(path: Path) -> TvmArtifact | None:
         library = path.parent / Path(document["library"]).name
         if document["schema"] != FORMAT or digest(library) != document["sha256"]:
             return None
+        workloads = {
+            key: Workload.from_description(description, key)
+            for key, description in document["workloads"].items()
+        }
         return TvmArtifact(
             library=library,
             sha256=document["sha256"],
-            kernels=tuple(_kernel(row) for row in document["kernels"]),
+            kernels=tuple(_kernel(row, workloads) for row in document["kernels"]),
             inputs=tuple(document["inputs"]),
             outputs=tuple(document["outputs"]),
             target=document["target"],
             tvm=document["tvm"],
             compile_s=float(document["compile_s"]),
             tuned_s=float(document["tuned_s"]),
+            tiles={str(k): str(v) for k, v in document["tiles"].items()},
             from_cache=True,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, LwprofError):
         return None
 
 
-def _kernel(row: Mapping[str, Any]) -> TvmKernel:
+def _row(kernel: TvmKernel) -> dict[str, Any]:
+    return {
+        "workload": kernel.kernel.workload.key,
+        "operators": kernel.kernel.operators,
+        "nodes": kernel.kernel.nodes,
+        "runtime_node": kernel.kernel.runtime_node,
+        "runtime_op": kernel.kernel.runtime_op,
+        "kind": kernel.kernel.kind,
+        "function": kernel.function,
+        "arguments": kernel.arguments,
+        "schedule": kernel.schedule,
+    }
+
+
+def _kernel(row: Mapping[str, Any], workloads: Mapping[str, Workload]) -> TvmKernel:
     return TvmKernel(
-        runtime_node=str(row["runtime_node"]),
+        kernel=Kernel(
+            workloads[row["workload"]],
+            tuple(row["operators"]),
+            tuple(row["nodes"]),
+            str(row["runtime_node"]),
+            str(row["runtime_op"]),
+            "layout" if row["kind"] == "layout" else "compute",
+        ),
         function=str(row["function"]),
-        operators=tuple(row["operators"]),
-        nodes=tuple(row["nodes"]),
-        kind=str(row["kind"]),
+        arguments=tuple((str(d), tuple(int(e) for e in s)) for d, s in row["arguments"]),
         schedule=str(row["schedule"]),
     )
 
 
-def cache_folder(base: Path) -> Path:
+def cache_folder(base: Path | None) -> Path:
     """Make the folder of compiled models.
 
     Args:
-        base: the caller's cache folder.
+        base: the cache folder; the user's by default.
 
     Raises:
         HostError: it cannot be written.
     """
+    if base is None:
+        import platformdirs
+
+        base = Path(platformdirs.user_cache_dir("lwprof", appauthor=False))
     folder = base / "tvm"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lwprof.profiler.graph.model import Graph
 from lwprof.profiler.tvm import artifact as artifacts
 from lwprof.profiler.tvm import build, frontend, fusion, layout, scheduling, toolchain
 from lwprof.profiler.tvm.artifact import TvmArtifact, TvmKernel
+from lwprof.profiler.tvm.attribution import Attribution
 from lwprof.profiler.tvm.picking import TEMPLATE_VERSION, Picker, Store
-from lwprof.profiler.tvm.simplify import Origin, simplify
+from lwprof.profiler.tvm.simplify import simplify
 from lwprof.profiler.tvm.templates import Setting
 
 Progress = Callable[[str, float], None]
@@ -22,7 +24,7 @@ def compile_model(
     model: Any,
     *,
     threads: int = 1,
-    cache_dir: Path,
+    cache_dir: Path | None = None,
     tune_s: float = 0.0,
     schedules: bool = True,
     progress: Progress | None = None,
@@ -30,12 +32,13 @@ def compile_model(
     """Compile a model with TVM for this machine.
 
     Args:
-        model: a :class:`lwprof.profiler.graph.Graph` or an ``onnx.ModelProto``
-            with concrete input shapes.
+        model: a :class:`lwprof.profiler.graph.Graph`, or what
+            :func:`lwprof.profiler.graph.read` makes one of.
         threads: threads that kernels may use; tiles are picked for that number.
-        cache_dir: folder for compiled models and picked tiles.
+        cache_dir: folder for compiled models and picked tiles; the user's cache
+            folder by default.
         tune_s: seconds to spend on a wider search of tiles for the kernels that
-            take most of the time; its finds are kept for later calls.
+            take most of the time; what it finds is kept for later calls.
         schedules: False leaves every function unscheduled (``untuned``).
         progress: called with what is being done and the fraction done, 0 to 1.
 
@@ -47,94 +50,114 @@ def compile_model(
         ModelError: TVM cannot read the model.
         HostError: no linker, or the cache cannot be written.
     """
-    tvm = toolchain.require_tvm()
-    proto = getattr(model, "proto", model)
-    name = getattr(model, "name", None) or proto.graph.name or "the model"
-    report = progress or (lambda what, done: None)
-    target = toolchain.host_target(threads)
+    toolchain.require_tvm()
+    from lwprof.profiler.graph import read
+
+    graph = model if isinstance(model, Graph) else read(model)
     folder = artifacts.cache_folder(cache_dir)
-    key = _key(proto, str(target), str(tvm.__version__), threads, schedules)
-    description = folder / f"{key}.json"
-    cached = artifacts.load(description)
-    if cached is not None and tune_s <= cached.tuned_s:
+    compilation = _Compilation(graph, folder, threads, schedules, progress or _silent)
+    cached = artifacts.load(compilation.description)
+    if cached is not None and tune_s <= cached.tuned_s and compilation.is_current(cached):
         return cached
-    started = time.perf_counter()
-    report("reading the model", 0.0)
-    simplified = simplify(proto)
-    module = frontend.import_model(simplified.model, name)
-    unit = toolchain.vector_unit(target)
-    lowered = fusion.lower(layout.block_layouts(module, unit) if schedules else module)
-    if schedules:
-        context = f"{unit}|{threads}|{tvm.__version__}|{TEMPLATE_VERSION}"
-        picker = Picker(target, Setting(unit, threads), Store(folder / "tiles", context))
-        scheduled = scheduling.schedule(lowered, picker, threads, tune_s, report)
-    else:
-        labels = dict.fromkeys((f for f, _ in lowered.calls), scheduling.UNTUNED)
-        scheduled = scheduling.Scheduled(lowered.module, labels, 0.0)
-    report("compiling", 0.9)
-    kernels: list[TvmKernel] = []
-    inputs = tuple(v.name for v in _inputs(simplified.model.graph))
-    outputs = tuple(v.name for v in simplified.model.graph.output)
-
-    def describe(names: Sequence[str]) -> dict[str, Any]:
-        kernels.extend(_kernels(names, lowered, simplified.origins, scheduled.labels))
-        nodes = [{"name": k.runtime_node, "op": "+".join(k.operators)} for k in kernels]
-        return {"inputs": inputs, "outputs": outputs, "kernels": nodes if names else None}
-
-    executable = build.build(scheduled.module, target, describe)
-    library = folder / f"{key}.so"
-    build.export(executable, library)
-    made = TvmArtifact(
-        library=library,
-        sha256=artifacts.digest(library),
-        kernels=tuple(kernels),
-        inputs=inputs,
-        outputs=outputs,
-        target=toolchain.vector_unit(target).target,
-        tvm=str(tvm.__version__),
-        compile_s=time.perf_counter() - started,
-        tuned_s=tune_s,
-    )
-    artifacts.save(made, description)
-    return made
+    return compilation.run(max(0.0, tune_s))
 
 
-def _inputs(graph: Any) -> list[Any]:
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
+class _Compilation:
+    """One model on its way through the compiler."""
+
+    def __init__(
+        self, graph: Graph, folder: Path, threads: int, schedules: bool, progress: Progress
+    ) -> None:
+        tvm = toolchain.require_tvm()
+        self._graph = graph
+        self._threads = threads
+        self._schedules = schedules
+        self._progress = progress
+        self._target = toolchain.host_target(threads)
+        self._unit = toolchain.vector_unit(self._target)
+        self._version = str(tvm.__version__)
+        context = f"{self._unit}|{threads}|{self._version}|{TEMPLATE_VERSION}"
+        self._store = Store(folder / "tiles", context)
+        facts = f"{graph.sha256}|{self._target}|{context}|{schedules}|{artifacts.FORMAT}"
+        key = hashlib.sha256(facts.encode()).hexdigest()
+        self.description = folder / f"{key}.json"
+        self._library = folder / f"{key}.so"
+
+    def run(self, tune_s: float) -> TvmArtifact:
+        """Read, fuse, schedule, build, link, and keep the result."""
+        started = time.perf_counter()
+        self._progress("reading the model", 0.0)
+        simplified = simplify(self._graph.proto)
+        module = frontend.import_model(simplified, self._graph.name)
+        if self._schedules:
+            module = layout.block_layouts(module, self._unit)
+        lowered = fusion.lower(module)
+        scheduled = self._scheduled(lowered, tune_s)
+        self._progress("compiling", 0.9)
+        attribution = Attribution(self._graph, simplified)
+        kernels: list[TvmKernel] = []
+        inputs = tuple(tensor.name for tensor in self._graph.inputs)
+        outputs = tuple(tensor.name for tensor in self._graph.outputs)
+
+        def describe(names: Sequence[str]) -> dict[str, Any]:
+            kernels.extend(_kernels(names, lowered, scheduled, attribution))
+            nodes = [{"name": k.kernel.runtime_node, "op": k.kernel.runtime_op} for k in kernels]
+            return {"inputs": inputs, "outputs": outputs, "kernels": nodes if names else None}
+
+        executable = build.build(scheduled.module, self._target, describe)
+        build.export(executable, self._library)
+        made = TvmArtifact(
+            library=self._library,
+            sha256=artifacts.digest(self._library),
+            kernels=tuple(kernels),
+            inputs=inputs,
+            outputs=outputs,
+            target=self._unit.target,
+            tvm=self._version,
+            compile_s=time.perf_counter() - started,
+            tuned_s=tune_s,
+            tiles=scheduled.tiles,
+        )
+        artifacts.save(made, self.description)
+        return made
+
+    def is_current(self, cached: TvmArtifact) -> bool:
+        """Whether no better plan was found since, by tuning another model."""
+        return all(
+            (known := self._store.get(identity)) is not None and known.label == label
+            for identity, label in cached.tiles.items()
+        )
+
+    def _scheduled(self, lowered: fusion.Lowered, tune_s: float) -> scheduling.Scheduled:
+        if not self._schedules:
+            labels = dict.fromkeys((f for f, _ in lowered.calls), scheduling.UNTUNED)
+            return scheduling.Scheduled(lowered.module, labels, {})
+        picker = Picker(self._target, Setting(self._unit, self._threads), self._store)
+        return scheduling.schedule(lowered, picker, self._threads, tune_s, self._progress)
 
 
-def _key(proto: Any, target: str, version: str, threads: int, schedules: bool) -> str:
-    facts = f"{target}|{version}|{TEMPLATE_VERSION}|{threads}|{schedules}"
-    return hashlib.sha256(proto.SerializeToString(deterministic=True) + facts.encode()).hexdigest()
+def _silent(what: str, done: float) -> None:
+    del what, done
 
 
 def _kernels(
     names: Sequence[str],
     lowered: fusion.Lowered,
-    origins: Sequence[Origin],
-    labels: dict[str, str],
-) -> tuple[TvmKernel, ...]:
+    scheduled: scheduling.Scheduled,
+    attribution: Attribution,
+) -> list[TvmKernel]:
     """Join the calls of the library with the calls that fusion traced."""
     traced = list(lowered.calls)
-    if not names:
-        names = [function for function, _ in traced]
     kernels = []
-    for index, name in enumerate(names):
+    for index, name in enumerate(names or [function for function, _ in traced]):
         # Lowering may turn a call into a view or add calls of its own; order is kept.
         place = next((i for i, (function, _) in enumerate(traced) if function == name), None)
-        positions = () if place is None else traced[place][1]
-        traced = traced if place is None else traced[place + 1 :]
-        operators = tuple(t for p in positions for t in origins[p].operators)
-        nodes = tuple(n for p in positions for n in origins[p].nodes)
-        kernels.append(
-            TvmKernel(
-                runtime_node=f"{index}:{name}",
-                function=name,
-                operators=operators,
-                nodes=nodes,
-                kind="compute" if operators else "layout",
-                schedule=labels.get(name, "packed"),
-            )
-        )
-    return tuple(kernels)
+        positions: tuple[int, ...] = ()
+        if place is not None:
+            positions = traced[place][1]
+            traced = traced[place + 1 :]
+        arguments = fusion.arguments_of(lowered.module, name)
+        kernel = attribution.kernel(f"{index}:{name}", name, positions, arguments)
+        label = scheduled.labels.get(name, "packed")
+        kernels.append(TvmKernel(kernel, name, arguments, label))
+    return kernels

@@ -58,6 +58,30 @@ def lower(module: Any) -> Lowered:
     return _without_views(fused, positions)
 
 
+def arguments_of(module: Any, name: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Element type and shape of each argument of a compiled function, the result last.
+
+    Args:
+        module: a lowered module.
+        name: the function's name.
+
+    Returns:
+        () for library routines and for shapes that are known at run time only.
+    """
+    from tvm import tirx
+
+    for variable in module.get_global_vars():
+        function = module[variable]
+        if variable.name_hint == name and isinstance(function, tirx.PrimFunc):
+            try:
+                return tuple(
+                    (str(p.ty.dtype), tuple(int(e) for e in p.ty.shape)) for p in function.params
+                )
+            except (AttributeError, TypeError, ValueError):
+                return ()
+    return ()
+
+
 def _without_views(fused: Any, positions: list[tuple[int, ...]]) -> Lowered:
     """Turn reshapes that move no data into views, which are no kernels."""
     from tvm import relax

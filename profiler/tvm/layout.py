@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lwprof.profiler.tvm import blocking, computes
+from lwprof.profiler.tvm import blocking, computes, folding
 from lwprof.profiler.tvm.toolchain import VectorUnit
 
 #: Name of the bindings that convert a layout; they belong to no ONNX node.
@@ -30,11 +30,10 @@ def block_layouts(module: Any, unit: VectorUnit) -> Any:
     """
     from tvm import relax
 
-    folded = relax.transform.FoldConstant()(module)
-    regions = folded["main"].body.blocks
+    regions = module["main"].body.blocks
     if len(regions) != 1 or not isinstance(regions[0], relax.DataflowBlock):
-        return folded
-    return Rewriter(folded, unit.lanes).run()
+        return module
+    return Rewriter(module, unit.lanes).run()
 
 
 class Rewriter:
@@ -54,6 +53,7 @@ class Rewriter:
         others = {g: f for g, f in module.functions_items() if g.name_hint != "main"}
         self.bb = relax.BlockBuilder(tvm.IRModule(others))
         self._same: dict[Any, Any] = {}
+        self._folded: dict[Any, Any] = {}
         self._plain: dict[Any, Any] = {p: p for p in self._main.params}
         self._blocked: dict[Any, Any] = {}
 
@@ -74,13 +74,33 @@ class Rewriter:
         if isinstance(value, relax.Var):
             self._same[variable] = self._root(value)
             return
-        made = blocking.rewrite(self, value) if isinstance(value, relax.Call) else None
+        made = None
+        if isinstance(value, relax.Call):
+            # TVM's own constant folding compiles a function for each constant.
+            value = self._with_constants(value)
+            folded = folding.fold(value)
+            if folded is not None:
+                self._folded[variable] = folded
+                return
+            made = blocking.rewrite(self, value)
         if made is None:
             self._plain[variable] = self.bb.emit(self.replaced(value), variable.name)
         elif made.blocked:
             self._blocked[variable] = self.bb.emit(made.value, variable.name)
         else:
             self._plain[variable] = self.bb.emit(made.value, variable.name)
+
+    def _with_constants(self, call: Any) -> Any:
+        """A call with the values that were folded in place of their variables."""
+        from tvm import relax
+
+        if not any(self._root(a) in self._folded for a in call.args if isinstance(a, relax.Var)):
+            return call
+        arguments = [
+            self._folded.get(self._root(a), a) if isinstance(a, relax.Var) else a for a in call.args
+        ]
+        made = relax.Call(call.op, arguments, call.attrs, call.ty_args)
+        return self.bb.normalize(made)
 
     def is_blocked(self, value: Any) -> bool:
         """Whether a value of the old module exists in blocked form already."""
@@ -117,7 +137,7 @@ class Rewriter:
         from tvm import relax
 
         if isinstance(value, relax.Var):
-            return self.plain(value)
+            return self._folded.get(self._root(value)) or self.plain(value)
         if isinstance(value, relax.Tuple):
             return relax.Tuple([self.replaced(field) for field in value.fields])
         if isinstance(value, relax.TupleGetItem):

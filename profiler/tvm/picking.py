@@ -7,6 +7,7 @@ whichever model it appears in.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -17,15 +18,17 @@ from typing import Any
 
 import numpy
 
-from lwprof.profiler.tvm.templates import TEMPLATES, Plan, Setting, Stage, Template, stages_of
+from lwprof.profiler.tvm.templates import TEMPLATES, Plan, Setting, Template, stages_of
 from lwprof.profiler.tvm.toolchain import quietly
 
 #: Part of every key on disk; raise it whenever a template makes other code.
 TEMPLATE_VERSION = 1
 #: Plans measured in the first round of a short search.
-SHORT = 5
+SHORT = 3
+#: Plans measured side by side while tuning.
+_BATCH = 6
 _ROUNDS = 5
-_ROUND_S = 0.02
+_ROUND_S = 0.015
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,14 @@ class Picked:
         latency_s: the shortest time measured for it, seconds.
         tried: number of plans measured.
         tuned: whether tuning measured beyond the short search.
+        complete: whether tuning measured every plan.
     """
 
     plan: Plan
     latency_s: float
     tried: int
     tuned: bool
+    complete: bool
 
     @property
     def label(self) -> str:
@@ -68,7 +73,13 @@ class Store:
             row = json.loads(self._path(identity).read_text(encoding="utf-8"))
             choices = {str(k): v for k, v in row["choices"].items() if isinstance(v, int | str)}
             plan = Plan(str(row["template"]), choices)
-            return Picked(plan, float(row["latency_s"]), int(row["tried"]), bool(row["tuned"]))
+            return Picked(
+                plan,
+                float(row["latency_s"]),
+                int(row["tried"]),
+                bool(row["tuned"]),
+                bool(row["complete"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -82,6 +93,7 @@ class Store:
             "latency_s": picked.latency_s,
             "tried": picked.tried,
             "tuned": picked.tuned,
+            "complete": picked.complete,
         }
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(row), encoding="utf-8")
@@ -113,7 +125,7 @@ class Picker:
             None when no template fits: the function stays unscheduled.
         """
         stages = stages_of(function)
-        identity = identity_of(function, stages)
+        identity = identity_of(function)
         known = self._store.get(identity)
         if known is not None:
             return known
@@ -124,7 +136,10 @@ class Picker:
                 best = min(measured, key=lambda m: m[1])[0]
                 more = template.variants(best, stages, self._setting)
                 measured += self.measure(function, [(template, p) for p in more])
-                return self._keep(identity, measured, tuned=False)
+                plan, seconds = min(measured, key=lambda m: m[1])
+                picked = Picked(plan, seconds, len(measured), tuned=False, complete=False)
+                self._store.put(identity, picked)
+                return picked
         return None
 
     def tune(self, function: Any, known: Picked, enough: Callable[[], bool]) -> Picked:
@@ -142,22 +157,22 @@ class Picker:
         template = next(t for t in TEMPLATES if t.name == known.plan.template)
         plans = template.plans(stages, self._setting)
         waiting = [p for p in plans if p != known.plan]
-        measured = [(known.plan, known.latency_s)]
-        leader = known.plan
-        while waiting and not enough():
-            batch, waiting = waiting[: SHORT + 1], waiting[SHORT + 1 :]
+        around = False  # whether the variants of the best plan are among those waiting
+        leader, seconds, tried = known.plan, known.latency_s, known.tried
+        while not enough():
+            if not waiting and not around:
+                waiting, around = template.variants(leader, stages, self._setting), True
+            if not waiting:
+                break
+            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
             # The leader runs again beside each batch: the machine may have changed.
             fresh = self.measure(function, [(template, p) for p in [leader, *batch]])
-            measured = [m for m in measured if m[0] != leader] + fresh
-            leader = min(fresh, key=lambda m: m[1])[0] if fresh else leader
-        if not enough():
-            around = [leader, *template.variants(leader, stages, self._setting)]
-            fresh = self.measure(function, [(template, p) for p in around])
-            leader = min(fresh, key=lambda m: m[1])[0] if fresh else leader
-            measured = [m for m in measured if m[0] != leader] + fresh
-        times = dict(measured)
-        picked = Picked(leader, times[leader], known.tried + len(times), tuned=True)
-        self._store.put(identity_of(function, stages), picked)
+            if fresh:
+                leader, seconds = min(fresh, key=lambda m: m[1])
+            tried += len(batch)
+        complete = around and not waiting
+        picked = Picked(leader, seconds, tried, tuned=True, complete=complete)
+        self._store.put(identity_of(function), picked)
         return picked
 
     def schedule(self, function: Any, picked: Picked) -> Any | None:
@@ -189,7 +204,7 @@ class Picker:
             library = tvm.compile(module, self._target)
         arguments = random_arguments(function)
         calls = [library[name] for name in names]
-        times = _race([lambda call=call: call(*arguments) for call in calls])
+        times = _race([functools.partial(call, *arguments) for call in calls])
         return [(plan, best) for (plan, _), best in zip(fitting, times, strict=True)]
 
     def _apply(self, template: Template, function: Any, plan: Plan) -> Any | None:
@@ -198,17 +213,9 @@ class Picker:
         except (RuntimeError, ValueError, KeyError, TypeError, IndexError, StopIteration):
             return None  # the function is not what the template takes it for
 
-    def _keep(
-        self, identity: str, measured: Sequence[tuple[Plan, float]], *, tuned: bool
-    ) -> Picked:
-        plan, seconds = min(measured, key=lambda m: m[1])
-        picked = Picked(plan, seconds, len(measured), tuned)
-        self._store.put(identity, picked)
-        return picked
 
-
-def identity_of(function: Any, stages: Sequence[Stage]) -> str:
-    """What a function computes, free of names.
+def identity_of(function: Any) -> str:
+    """Digest of what a function computes, free of names.
 
     What follows the summing stage hardly moves the best tile, so functions that
     differ only there share a plan.
@@ -216,6 +223,7 @@ def identity_of(function: Any, stages: Sequence[Stage]) -> str:
     import tvm_ffi
     from tvm.s_tir import Schedule
 
+    stages = stages_of(function)
     schedule = Schedule(function)
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
     last = next((i for i, stage in enumerate(stages) if stage.reduced), len(blocks) - 1)
@@ -223,10 +231,9 @@ def identity_of(function: Any, stages: Sequence[Stage]) -> str:
         f"{tvm_ffi.structural_hash(schedule.get(block), map_free_vars=True):x}"
         for block in blocks[: last + 1]
     ]
-    shapes = [(s.name if s.reduced else "", s.spatial, s.reduced) for s in stages]
-    if last < len(blocks) - 1:
-        shapes = [*shapes[: last + 1], ("", shapes[-1][1], ())]
-    return f"{shapes}|{hashes}"
+    shapes = [(s.name if s.reduced else "", s.spatial, s.reduced) for s in stages[: last + 1]]
+    after = stages[-1].spatial if last < len(blocks) - 1 else None
+    return hashlib.sha256(f"{shapes}|{hashes}|{after}".encode()).hexdigest()
 
 
 def random_arguments(function: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lwprof.profiler.tvm.fusion import Lowered
-from lwprof.profiler.tvm.picking import Picked, Picker
+from lwprof.profiler.tvm.picking import Picked, Picker, identity_of
 from lwprof.profiler.tvm.toolchain import worker_threads
 
 UNTUNED = "untuned"
@@ -22,12 +23,12 @@ class Scheduled:
     Attributes:
         module: the ``IRModule``.
         labels: for each function, the schedule that it runs.
-        tuned_s: seconds spent tuning.
+        tiles: for each computation, its schedule; see :func:`picking.identity_of`.
     """
 
     module: Any
     labels: dict[str, str]
-    tuned_s: float
+    tiles: dict[str, str]
 
 
 def schedule(
@@ -55,16 +56,20 @@ def schedule(
             found = picker.pick(function) if function is not None else None
             if found is not None:
                 picked[name] = found
-        spent = _tune(lowered, picker, picked, counts, tune_s, progress) if tune_s > 0 else 0.0
-    module = lowered.module.clone() if hasattr(lowered.module, "clone") else lowered.module
+        if tune_s > 0:
+            _tune(lowered, picker, picked, counts, tune_s, progress)
+    module = lowered.module.clone()
     labels = dict.fromkeys(counts, UNTUNED)
+    tiles: dict[str, str] = {}
     for name, choice in picked.items():
         variable = module.get_global_var(name)
-        made = picker.schedule(module[variable], choice)
+        unscheduled = module[variable]
+        made = picker.schedule(unscheduled, choice)
         if made is not None:
             module.update_func(variable, made)
             labels[name] = choice.label
-    return Scheduled(module, labels, spent)
+            tiles[identity_of(unscheduled)] = choice.label
+    return Scheduled(module, labels, tiles)
 
 
 def _function(module: Any, name: str) -> Any | None:
@@ -85,8 +90,8 @@ def _tune(
     counts: Counter[str],
     tune_s: float,
     progress: Callable[[str, float], None],
-) -> float:
-    """Measure all plans of the functions that take most time; return the seconds spent.
+) -> None:
+    """Measure all plans of the functions that take most time.
 
     Each function gets the share of the budget that it has of the total time, so a
     long budget reaches every function and a short one the heavy ones.
@@ -103,11 +108,14 @@ def _tune(
         deadline = time.monotonic() + share
         remaining -= weights[name]
         progress("tuning", 1 - left / tune_s)
-        if picked[name].tuned:
+        if picked[name].complete:
             continue
         picked[name] = picker.tune(
             _function(lowered.module, name),
             picked[name],
-            lambda end=deadline: time.monotonic() > end,
+            functools.partial(_is_past, deadline),
         )
-    return time.monotonic() - started
+
+
+def _is_past(deadline: float) -> bool:
+    return time.monotonic() > deadline

@@ -1,4 +1,4 @@
-"""The ONNX graph as TVM should see it, and where each of its nodes came from.
+"""The ONNX graph as TVM should see it.
 
 TVM keeps an unfolded batch normalisation as three or more kernels, so ONNX
 Runtime's BASIC optimisation (constant folding, batch normalisations folded into
@@ -9,8 +9,6 @@ processor.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,56 +16,34 @@ from typing import Any
 _LIMIT_BYTES = 2**31 - 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The original nodes that one node of the simplified graph computes."""
-
-    operators: tuple[str, ...]
-    nodes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Simplified:
-    """A simplified model.
-
-    Attributes:
-        model: the ``onnx.ModelProto``; each node has a unique name.
-        origins: for each top-level node of ``model``, by position.
-    """
-
-    model: Any
-    origins: tuple[Origin, ...]
-
-
-def simplify(model: Any) -> Simplified:
-    """Fold what can be folded and keep track of it.
+def simplify(model: Any) -> Any:
+    """Fold what can be folded.
 
     Args:
         model: an ``onnx.ModelProto`` with concrete input shapes. It is not changed.
 
     Returns:
-        The simplified model. When ONNX Runtime refuses the model, its nodes as
-        they are.
+        The simplified ``ModelProto``, each node with a unique name; when ONNX
+        Runtime refuses the model, its nodes as they are.
     """
     named = _named(model)
-    optimised = _optimise(named)
-    if optimised is None:
-        kept = tuple(Origin((node.op_type,), (node.name,)) for node in named.graph.node)
-        return Simplified(named, kept)
+    optimised = _optimise(named) or named
     del optimised.opset_import[:]
-    optimised.opset_import.extend(o for o in named.opset_import if o.domain in ("", "ai.onnx"))
-    return Simplified(optimised, _origins(named, optimised))
+    optimised.opset_import.extend(o for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return optimised
 
 
 def _named(model: Any) -> Any:
-    """Copy a model, giving unnamed nodes ONNX Runtime's name ``<Op>_<index>``."""
+    """Copy a model with unique node names, ONNX Runtime's ``<Op>_<index>`` where needed."""
     from onnx import ModelProto
 
     copy = ModelProto()
     copy.CopyFrom(model)
+    taken: set[str] = set()
     for index, node in enumerate(copy.graph.node):
-        if not node.name:
+        if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{index}"
+        taken.add(node.name)
     return copy
 
 
@@ -94,48 +70,3 @@ def _optimise(model: Any) -> Any | None:
             return None
     standard = all(node.domain in ("", "ai.onnx") for node in optimised.graph.node)
     return optimised if standard else None
-
-
-def _origins(original: Any, optimised: Any) -> tuple[Origin, ...]:
-    """Walk back from each optimised node's outputs to the values that it reads."""
-    running = _not_constant(original.graph)
-    producer = {out: node for node in running for out in node.output if out}
-    position = {node.name: index for index, node in enumerate(original.graph.node)}
-    made = {out for node in optimised.graph.node for out in node.output if out}
-    origins = []
-    for node in optimised.graph.node:
-        found = _cone(node.output, producer, made - set(node.output))
-        if not found and node.name in position:
-            found = {node.name}
-        names = tuple(sorted(found, key=position.__getitem__))
-        types = tuple(original.graph.node[position[name]].op_type for name in names)
-        origins.append(Origin(types, names))
-    return tuple(origins)
-
-
-def _not_constant(graph: Any) -> list[Any]:
-    """The nodes that depend on an input, or on values of their own making."""
-    constants = {tensor.name for tensor in graph.initializer} - {v.name for v in graph.input}
-    running = []
-    for node in graph.node:
-        reads = [value for value in node.input if value]
-        bodies = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
-        random = not reads and node.op_type != "Constant"
-        if bodies or random or any(value not in constants for value in reads):
-            running.append(node)
-        else:
-            constants.update(node.output)
-    return running
-
-
-def _cone(outputs: Iterable[str], producer: Mapping[str, Any], stop: set[str]) -> set[str]:
-    """Names of the nodes that compute ``outputs`` from the values in ``stop``."""
-    found: set[str] = set()
-    pending = list(outputs)
-    while pending:
-        node = producer.get(pending.pop())
-        if node is None or node.name in found:
-            continue
-        found.add(node.name)
-        pending.extend(value for value in node.input if value and value not in stop)
-    return found

@@ -39,17 +39,22 @@ class ConvTemplate:
                         continue
                     ranked.append((_cost(channels, wide * high), -wide, channels, high, wide))
         padded = any(s.name == _BORDER for s in stages)
-        order = {"border": "all" if padded else "none", "outer": "channels"}
+        orders = [("all", "channels")] if padded else [("none", "channels"), ("none", "rows")]
         return [
-            Plan(self.name, {"ocb": channels, "rows": high, "cols": wide, **order})
+            Plan(
+                self.name,
+                {"ocb": channels, "rows": high, "cols": wide, "border": border, "outer": outer},
+            )
+            for border, outer in orders
             for _, _, channels, high, wide in sorted(ranked)
         ]
 
     def variants(self, plan: Plan, stages: Sequence[Stage], setting: Setting) -> list[Plan]:
-        """The same tile with the other order of the outer loops."""
+        """The same tile with its border made as it goes, rows outside."""
         del setting
-        padded = any(s.name == _BORDER for s in stages)
-        orders = [("none", "rows")] if not padded else [("all", "rows"), ("rows", "rows")]
+        if not any(s.name == _BORDER for s in stages):
+            return []
+        orders = [("all", "rows"), ("rows", "rows")]
         return [
             Plan(self.name, {**plan.choices, "border": border, "outer": outer})
             for border, outer in orders

@@ -100,7 +100,8 @@ def stages_of(function: Any) -> list[Stage]:
     stages = []
     for block in schedule.get_child_blocks(schedule.get_sblock("root")):
         statement = schedule.get(block)
-        spatial, reduced = [], []
+        spatial: list[int] = []
+        reduced: list[int] = []
         for variable in statement.iter_vars:
             try:
                 extent = int(variable.dom.extent)

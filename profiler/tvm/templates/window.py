@@ -31,14 +31,17 @@ class WindowTemplate:
         _, _, rows, columns, _ = anchor.spatial
         padded = any(s.name == self._border for s in stages)
         wides = divisors(columns, min(setting.unit.registers - 4, 14))[:2]
-        highs = [d for d in divisors(rows, 28) if d in (1, 2) or d >= 4][-4:]
-        plans = []
-        for border in ("plane", "rows") if padded else ("none",):
-            for wide in wides:
-                for high in highs if border == "rows" else [1]:
-                    choices: dict[str, int | str] = {"rows": high, "cols": wide}
-                    plans.append(Plan(self.name, {**choices, "border": border}))
-        return plans
+        highs = sorted(divisors(rows, 14), key=lambda d: abs(d - 5))
+        inside = [("rows", high, wide) for wide in wides for high in highs]
+        whole = [("plane", 1, wide) for wide in wides]
+        # A few rows at a time first, then one plane at a time, then the rest.
+        order = [*inside[:2], whole[0], *inside[2:], *whole[1:]] if padded else [
+            ("none", 1, wide) for wide in wides
+        ]  # fmt: skip
+        return [
+            Plan(self.name, {"rows": high, "cols": wide, "border": border})
+            for border, high, wide in order
+        ]
 
     def variants(self, plan: Plan, stages: Sequence[Stage], setting: Setting) -> list[Plan]:
         """Nothing beyond the plans."""
