@@ -9,9 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lwprof import predictors as predictors
     from lwprof import zoo as zoo
+    from lwprof.api import compare as compare
+    from lwprof.api import cost_model as cost_model
+    from lwprof.api import inspect as inspect
+    from lwprof.api import measure as measure
+    from lwprof.api import predict as predict
     from lwprof.errors import CostMiss as CostMiss
     from lwprof.errors import LwprofError as LwprofError
+    from lwprof.profiler.kernels import workload as workload
+    from lwprof.profiler.session.result import MeasurementResult as MeasurementResult
 
 __version__ = "0.1.0"
 
@@ -19,10 +27,21 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "CostMiss": "lwprof.errors",
     "LwprofError": "lwprof.errors",
+    "MeasurementResult": "lwprof.profiler.session.result",
+    "compare": "lwprof.api",
+    "cost_model": "lwprof.api",
+    "inspect": "lwprof.api",
+    "measure": "lwprof.api",
+    "predict": "lwprof.api",
+    "predictors": None,
+    "workload": "lwprof.profiler.kernels",
     "zoo": None,
 }
 
-__all__ = ["CostMiss", "LwprofError", "__version__", "zoo"]
+__all__ = [
+    "CostMiss", "LwprofError", "MeasurementResult", "__version__", "compare", "cost_model",
+    "inspect", "measure", "predict", "predictors", "workload", "zoo",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,213 @@
+"""From a model's stored blocks to its result. Pure: the same blocks give the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwprof.profiler.kernels import Kernel
+from lwprof.profiler.session import blocks as reading
+from lwprof.profiler.session.prepare import Prepared, kernel_cost
+from lwprof.profiler.session.result import Closure, KernelResult, ModelResult
+from lwprof.profiler.statistics import (
+    Estimate,
+    fitness,
+    latency_interval,
+    mean_interval,
+    percentile_interval,
+)
+from lwprof.profiler.store import Block
+
+Array = NDArray[np.float64]
+
+# What the profiler adds differs between operator types by about a microsecond, so a
+# kernel's time below this cannot be read off the profile (docs/measuring.md).
+PROFILE_RESOLUTION_S = 4e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A kernel measured alone: its time, and how ("profile" or "slope")."""
+
+    latency_s: Estimate
+    method: str
+
+
+def model_result(
+    prepared: Prepared,
+    end_to_end: Sequence[Block],
+    in_context: Sequence[Block],
+    alone: Mapping[str, Alone],
+    level: float = 0.95,
+) -> ModelResult:
+    """The result of one model from its blocks.
+
+    Args:
+        prepared: the model and its kernels.
+        end_to_end: blocks of ``scripts.end_to_end``.
+        in_context: blocks of ``scripts.in_context``; empty when kernels were not asked for.
+        alone: isolated measurements by workload key.
+    """
+    graph = prepared.graph
+    fit = _unflagged(end_to_end)
+    verdict, reason = fitness([b.flags for b in (*end_to_end, *in_context)])
+    views = [reading.end_to_end(b.payload["script"], b.payload["record"]) for b in fit]
+    times = [view.times_s for view in views]
+    kernels, gap, closure = _kernels(prepared, _unflagged(in_context), alone, level)
+    return ModelResult(
+        name=graph.name,
+        sha256=graph.sha256,
+        latency_s=latency_interval([float(np.median(t)) for t in times], level=level,
+                                   n=sum(map(len, times))),
+        latency_p95_s=percentile_interval(times, 0.95, level=level),
+        latency_p99_s=percentile_interval(times, 0.99, level=level),
+        load_s=latency_interval([view.load_s for view in views], level=level),
+        first_inference_s=_interval([view.first_s for view in views], level),
+        peak_memory_bytes=_memory([view.memory_bytes for view in views], level),
+        gap_s=gap,
+        closure=closure,
+        verdict=verdict,
+        reason=reason,
+        flags=tuple(sorted({flag for b in (*end_to_end, *in_context) for flag in b.flags})),
+        kernels=kernels,
+        macs=graph.macs,
+        params=graph.params,
+        schedule=prepared.schedule,
+        blocks=[
+            {"median_s": float(np.exp(b.log_median)), "n": b.n, "flags": list(b.flags),
+             "sequence": b.sequence}
+            for b in end_to_end if b.log_median is not None
+        ],
+    )  # fmt: skip
+
+
+def overhead_estimates(blocks: Sequence[Block], level: float = 0.95) -> dict[str, Estimate]:
+    """Seconds per call and per gap, from the chains of every unflagged profiled block."""
+    found = [
+        reading.in_context(b.payload["script"], b.payload["record"]).overhead
+        for b in _unflagged([b for b in blocks if b.arm == "in_context"])
+    ]
+    if not found:
+        return {}
+    return {
+        "call_s": mean_interval(np.array([o.call_s for o in found]), level=level),
+        "gap_s": mean_interval(np.array([o.gap_s for o in found]), level=level),
+    }
+
+
+def _unflagged(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks that nothing disturbed; all of them where everything was disturbed.
+
+    Flags come from covariates only, so leaving flagged blocks out does not bias the
+    interval. When too many are flagged the verdict says so; the numbers are still shown.
+    """
+    clean = [b for b in blocks if not b.flags]
+    return clean if 2 * len(clean) >= len(blocks) else list(blocks)
+
+
+def _interval(values: Sequence[float | None], level: float) -> Estimate | None:
+    known = [value for value in values if value is not None and value > 0]
+    return latency_interval(known, level=level) if known else None
+
+
+def _memory(values: Sequence[int | None], level: float) -> Estimate | None:
+    known = [float(value) for value in values if value is not None and value > 0]
+    return mean_interval(np.asarray(known), level=level) if known else None
+
+
+def _kernels(
+    prepared: Prepared,
+    in_context: Sequence[Block],
+    alone: Mapping[str, Alone],
+    level: float,
+) -> tuple[tuple[KernelResult, ...], Estimate | None, Closure | None]:
+    if not in_context:
+        return (), None, None
+    views = [reading.in_context(b.payload["script"], b.payload["record"]) for b in in_context]
+    # Nodes that the runtime inserts get another number in each process: types and places
+    # tell whether two processes ran the same kernels, not names.
+    same = [view for view in views if view.ops == views[0].ops]
+    kernels = match_kernels(prepared.kernels, views[0].nodes, views[0].ops)
+    # The gap is fixed here, before any end-to-end time is looked at.
+    gaps = np.array([view.overhead.gap_total_s(len(kernels)) for view in same])
+    corrected = np.array([view.kernels_s for view in same])
+    small = corrected.mean(axis=0) < PROFILE_RESOLUTION_S
+    estimates = []
+    for index, kernel in enumerate(kernels):
+        key = kernel.workload.key if kernel is not None else ""
+        estimates.append(_estimate(corrected[:, index], bool(small[index]), alone.get(key), level))
+    # Small kernels enter the sum as a group, by the slope of chains of themselves where
+    # that was measured; in each block the others enter by that block's own profile.
+    by_slope = small & np.array([not e.at_most for e in estimates])
+    slopes = np.array([e.value for e in estimates])
+    sums = np.where(by_slope, slopes, corrected).sum(axis=1) + gaps
+    plain = np.array([view.end_to_end_s for view in same])
+    error = float(np.exp(np.mean(np.log(sums / plain)))) - 1
+    closure = Closure(sum_s=float(sums.mean()), end_to_end_s=float(plain.mean()), error=error)
+    results = _results(prepared, kernels, same[0], estimates, alone)
+    return results, mean_interval(gaps, level=level), closure
+
+
+def _estimate(values: Array, small: bool, alone: Alone | None, level: float) -> Estimate:
+    if not small:
+        return mean_interval(values, level=level)
+    if alone is not None and alone.method == "slope":
+        return alone.latency_s
+    bound = float(max(np.max(values), PROFILE_RESOLUTION_S))
+    return Estimate(bound, 0.0, bound, level=level, blocks=len(values), n=None, at_most=True)
+
+
+def match_kernels(
+    kernels: Sequence[Kernel], names: Sequence[str], ops: Sequence[str]
+) -> list[Kernel | None]:
+    """The kernel of each node that ran: by name, else the next unmatched one of its type.
+
+    None where the runtime ran a node that its optimised graph does not show.
+    """
+    by_name = {kernel.runtime_node: kernel for kernel in kernels}
+    taken = {name for name in names if name in by_name}
+    waiting: dict[str, list[Kernel]] = {}
+    for kernel in kernels:
+        if kernel.runtime_node not in taken:
+            waiting.setdefault(kernel.runtime_op, []).append(kernel)
+    out: list[Kernel | None] = []
+    for name, op in zip(names, ops, strict=True):
+        queue = waiting.get(op, [])
+        out.append(by_name[name] if name in by_name else queue.pop(0) if queue else None)
+    return out
+
+
+def _results(
+    prepared: Prepared,
+    kernels: Sequence[Kernel | None],
+    view: reading.InContext,
+    estimates: Sequence[Estimate],
+    alone: Mapping[str, Alone],
+) -> tuple[KernelResult, ...]:
+    operators = {operator.name: operator for operator in prepared.graph.operators}
+    results = []
+    rows = zip(kernels, view.ops, view.providers, estimates, strict=True)
+    for kernel, op, provider, estimate in rows:
+        if kernel is None:
+            results.append(KernelResult("", (op,), (), 1, None, None, estimate, None, provider))
+            continue
+        macs, moved = kernel_cost(kernel, operators)
+        single = alone.get(kernel.workload.key)
+        results.append(
+            KernelResult(
+                workload=kernel.workload.key,
+                operators=tuple(kernel.operators),
+                nodes=tuple(kernel.nodes),
+                count=1,
+                macs=macs,
+                bytes=moved,
+                latency_s=estimate,
+                isolated_latency_s=None if single is None else single.latency_s,
+                provider=provider,
+                schedule=prepared.schedules.get(kernel.runtime_node),
+            )
+        )
+    return tuple(results)

@@ -1,0 +1,209 @@
+"""Kernels measured alone: which ones, how often, and what their blocks say."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwprof.agents import Agent
+from lwprof.errors import LwprofError
+from lwprof.profiler.kernels import Workload, onnxruntime_kernels
+from lwprof.profiler.session import blocks as reading
+from lwprof.profiler.session.analysis import PROFILE_RESOLUTION_S, Alone
+from lwprof.profiler.session.chains import FAN_FEW, FAN_MANY, LONG, SHORT, SPAN
+from lwprof.profiler.session.options import Settings
+from lwprof.profiler.session.scripts import Runnable
+from lwprof.profiler.statistics import Estimate, central_mean, mean_interval
+from lwprof.profiler.store import Block
+
+Array = NDArray[np.float64]
+
+VISITS = "isolated-visits"
+"""Subject key of blocks in which one process visits many single-kernel models."""
+
+FEW, MANY = 4, 24
+_PER_BLOCK = 40
+# A kernel is measured by slope where the profile cannot tell its time from its own cost.
+_SLOPE_BELOW_S = 4 * PROFILE_RESOLUTION_S
+
+
+@dataclass(slots=True)
+class Single:
+    """One workload's single-kernel models on the device.
+
+    Attributes:
+        one: the kernel once; ``node`` is its name in the runtime's profile.
+        few, many: several copies, made when the first visit shows the kernel to be small.
+        chained: copies are in a row rather than side by side.
+    """
+
+    workload: Workload
+    one: Runnable
+    node: str
+    few: Runnable | None = None
+    many: Runnable | None = None
+    chained: bool = False
+
+
+@dataclass(slots=True)
+class Bench:
+    """The single-kernel models of one run, and what cannot be measured alone and why."""
+
+    agent: Agent
+    settings: Settings
+    threads: int
+    singles: dict[str, Single] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def add(self, workloads: Iterable[Workload]) -> None:
+        """Makes the single-kernel model of each workload and learns its node's name."""
+        for workload in workloads:
+            if workload.key in self.singles or workload.key in self.refused:
+                continue
+            try:
+                self.singles[workload.key] = self._single(workload)
+            except LwprofError as error:
+                # Named in the result, never dropped in silence.
+                self.refused[workload.key] = str(error)
+
+    def _single(self, workload: Workload) -> Single:
+        from lwprof.profiler.graph import read
+
+        graph = read(workload.to_model(), name=workload.key)
+        runnable = self._runnable(graph)
+        optimised = self.agent.prepare(runnable.blob, runnable.options, runnable.inputs).optimised
+        if optimised is None:
+            raise LwprofError("the runtime gave no optimised graph for this kernel alone")
+        kernels = onnxruntime_kernels(graph, _parse(optimised))
+        nodes = [k.runtime_node for k in kernels if k.workload.key == workload.key]
+        if len(nodes) != 1:
+            raise LwprofError("alone, the runtime makes another kernel of it")
+        return Single(workload, runnable, nodes[0])
+
+    def add_copies(self, key: str) -> None:
+        """Makes the models with several copies of a small kernel."""
+        from lwprof.profiler.graph import read
+
+        single = self.singles[key]
+        single.chained = single.workload.chainable
+        topology: Literal["parallel", "chain"] = "chain" if single.chained else "parallel"
+        few, many = (
+            self._runnable(read(single.workload.to_model(copies=n, topology=topology), name=key))
+            for n in (FEW, MANY)
+        )
+        single.few, single.many = few, many
+
+    def _runnable(self, graph: Any) -> Runnable:
+        from lwprof.profiler.graph import input_specs
+
+        blob = self.agent.put(graph.proto.SerializeToString())
+        # Equal copies must stay copies.
+        options = {**self.settings.runtime_options(self.threads),
+                   "disabled_optimizers": ["CommonSubexpressionElimination"]}  # fmt: skip
+        return Runnable(blob, input_specs(graph), options)
+
+    def visits(
+        self, keys: Sequence[str], small: Iterable[str], rng: random.Random
+    ) -> list[tuple[list[tuple[str, Runnable]], list[tuple[str, Runnable, Runnable]]]]:
+        """The visits of one round, in random order, split over processes of bearable length."""
+        order = [key for key in keys if key in self.singles]
+        rng.shuffle(order)
+        tiny = set(small)
+        out = []
+        for start in range(0, len(order), _PER_BLOCK):
+            part = order[start : start + _PER_BLOCK]
+            singles = [self.singles[key] for key in part]
+            slopes = [
+                (s.workload.key, s.few, s.many)
+                for s in singles
+                if s.workload.key in tiny and s.few is not None and s.many is not None
+            ]
+            out.append(([(s.workload.key, s.one) for s in singles], slopes))
+        return out
+
+
+def small_kernels(blocks: Sequence[Block], bench: Bench) -> set[str]:
+    """Keys of the kernels that the profile is too coarse for, from the visits so far."""
+    profiled = _by_profile(blocks, bench)
+    return {key for key, values in profiled.items() if np.mean(values) < _SLOPE_BELOW_S}
+
+
+def alone(blocks: Sequence[Block], bench: Bench, level: float = 0.95) -> dict[str, Alone]:
+    """Each kernel's isolated time, from the blocks of all visits."""
+    out = {}
+    slopes = _by_slope(blocks, bench)
+    for key, values in _by_profile(blocks, bench).items():
+        if key in slopes:
+            out[key] = Alone(_positive(np.array(slopes[key]), level), "slope")
+        elif np.mean(values) >= PROFILE_RESOLUTION_S:
+            out[key] = Alone(mean_interval(np.array(values), level=level), "profile")
+        else:
+            bound = float(max(np.max(values), PROFILE_RESOLUTION_S))
+            out[key] = Alone(Estimate(bound, 0.0, bound, level=level, blocks=len(values),
+                                      at_most=True), "profile")  # fmt: skip
+    return out
+
+
+def _positive(values: Array, level: float) -> Estimate:
+    """The mean, or "at most" where the interval reaches zero."""
+    estimate = mean_interval(values, level=level)
+    if estimate.value > 0 and estimate.low > 0:
+        return estimate
+    bound = max(estimate.high, 1e-8)
+    return Estimate(bound, 0.0, bound, level=level, blocks=len(values), at_most=True)
+
+
+def _by_profile(blocks: Sequence[Block], bench: Bench) -> dict[str, list[float]]:
+    out: dict[str, list[float]] = {}
+    for block in blocks:
+        view = reading.isolated(block.payload["script"], block.payload["record"])
+        for key, (names, inputs, durations) in view.reported_s.items():
+            single = bench.singles.get(key)
+            if single is None or single.node not in names:
+                continue
+            place = names.index(single.node)
+            bias = float(view.overhead.profiler_bias_s(inputs)[place])
+            out.setdefault(key, []).append(float(central_mean(durations[:, place])) - bias)
+    return out
+
+
+def _by_slope(blocks: Sequence[Block], bench: Bench) -> dict[str, list[float]]:
+    """Seconds per kernel from plain runs of few and many copies, the gap taken off."""
+    out: dict[str, list[float]] = {}
+    for block in blocks:
+        script, record = block.payload["script"], block.payload["record"]
+        plain = _central(script, record)
+        keys = {name.removesuffix("@many") for name in plain if name.endswith("@many")}
+        if not keys:
+            continue
+        gap = (plain[LONG] - plain[SHORT]) / SPAN
+        # A copy beside the others is a graph output too; what that costs, fans show.
+        output = (plain[FAN_MANY] - plain[FAN_FEW]) / SPAN - gap if FAN_MANY in plain else 0.0
+        for key in keys & bench.singles.keys():
+            slope = (plain[f"{key}@many"] - plain[f"{key}@few"]) / (MANY - FEW)
+            extra = 0.0 if bench.singles[key].chained else output
+            out.setdefault(key, []).append(slope - gap - extra)
+    return out
+
+
+def _central(script: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, float]:
+    names = {
+        session
+        for step in script["steps"] if step["do"] == "time"
+        for session in step["sessions"]
+    }  # fmt: skip
+    return {
+        name: float(central_mean(np.concatenate(reading.slices_s(script, record, name))))
+        for name in names
+    }
+
+
+def _parse(data: bytes) -> Any:
+    import onnx
+
+    return onnx.load_model_from_string(data)

@@ -1,0 +1,160 @@
+"""From a model that a user names to something that a device can run, with its kernels known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lwprof.agents import Agent
+from lwprof.errors import ModelError, UsageError
+from lwprof.profiler.graph import Graph, Operator, input_specs, materialise, read
+from lwprof.profiler.graph.elements import nbytes
+from lwprof.profiler.kernels import Kernel, Workload, onnxruntime_kernels
+from lwprof.profiler.session.chains import (
+    FAN_FEW,
+    FAN_MANY,
+    LONG,
+    SHORT,
+    WIDE,
+    chain_inputs,
+    chain_model,
+)
+from lwprof.profiler.session.options import Settings
+from lwprof.profiler.session.scripts import Runnable
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model on a device: what to run, and what the runtime made of it there.
+
+    Attributes:
+        graph: the model as it is run.
+        runnable: how a block loads it.
+        kernels: what the device's runtime executes, in order.
+        schedules: TVM only: schedule by the runtime's node name.
+    """
+
+    graph: Graph
+    runnable: Runnable
+    kernels: tuple[Kernel, ...]
+    schedules: Mapping[str, str]
+
+    @property
+    def schedule(self) -> str | None:
+        """One word for the whole model: templates, tuned, untuned or mixed; None for ORT."""
+        kinds = {text.split(":")[0] for text in self.schedules.values()}
+        if not kinds:
+            return None
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def read_model(model: Any, settings: Settings) -> Graph:
+    """Reads, checks and shapes a model, with weights written out for timing.
+
+    Raises:
+        ModelError: it cannot be read, or an input's shape is open.
+        UsageError: the precision asked for is not the file's.
+    """
+    graph = read(model, input_shapes=settings.input_shapes or None, batch=settings.batch)
+    _check_precision(graph, settings.precision)
+    return materialise(graph)
+
+
+def prepare(agent: Agent, graph: Graph, settings: Settings, threads: int) -> Prepared:
+    """Puts a model on the device and learns which kernels its runtime makes of it.
+
+    Raises:
+        ModelError: the runtime refuses the model.
+        MissingExtra: the runtime is not installed.
+    """
+    if settings.runtime == "tvm":
+        return _prepare_tvm(agent, graph, settings, threads)
+    blob = agent.put(graph.proto.SerializeToString())
+    inputs = input_specs(graph)
+    options = settings.runtime_options(threads)
+    optimised = agent.prepare(blob, options, inputs).optimised
+    if optimised is None:
+        raise ModelError(f"{graph.name}: the runtime gave no optimised graph; cannot find kernels")
+    kernels = tuple(onnxruntime_kernels(graph, _parse(optimised)))
+    return Prepared(graph, Runnable(blob, inputs, options), kernels, {})
+
+
+def prepare_chains(
+    agent: Agent, settings: Settings, threads: int
+) -> tuple[dict[str, Runnable], dict[str, Runnable]]:
+    """The synthetic chains and fans on the device.
+
+    None for a runtime that reports its own overhead.
+    """
+    if settings.runtime != "onnxruntime":
+        return {}, {}
+    options = settings.runtime_options(threads)
+
+    def put(*names: str) -> dict[str, Runnable]:
+        return {n: Runnable(agent.put(chain_model(n)), chain_inputs(), options) for n in names}
+
+    return put(SHORT, LONG, WIDE), put(FAN_FEW, FAN_MANY)
+
+
+def kernel_cost(kernel: Kernel, operators: Mapping[str, Operator]) -> tuple[int | None, int | None]:
+    """MACs and bytes of one kernel, from the operators it came from.
+
+    Bytes are those that cross the kernel's border: what its operators read and write,
+    without the values that only travel inside it. None where a part cannot be counted.
+    """
+    parts = [operators[name] for name in kernel.nodes if name in operators]
+    if not parts:
+        return (0, None)  # a layout change: no arithmetic; its bytes belong to the runtime
+    macs = _total([part.macs for part in parts])
+    read_bytes = _total([part.bytes_read for part in parts])
+    written = _total([part.bytes_written for part in parts])
+    if read_bytes is None or written is None:
+        return macs, None
+    outputs = {name: part for part in parts for name in part.outputs}
+    inner = _total([outputs[name].bytes_written for part in parts for name in part.inputs
+                    if name in outputs])  # fmt: skip
+    return macs, None if inner is None else max(0, read_bytes + written - 2 * inner)
+
+
+def workload_cost(workload: Workload) -> tuple[int | None, int | None]:
+    """MACs and bytes of one execution of a workload that belongs to no model."""
+    graph = read(workload.to_model(), name=workload.key)
+    moved = [t.elements and nbytes(t.dtype, t.elements) for t in (*graph.inputs, *graph.outputs)]
+    return graph.macs, _total(moved)
+
+
+def _total(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _prepare_tvm(agent: Agent, graph: Graph, settings: Settings, threads: int) -> Prepared:
+    from lwprof.profiler.tvm import compile_model
+
+    artifact = compile_model(graph, threads=threads, tune_s=settings.tune_s)
+    blob = agent.put(artifact.library)
+    runnable = Runnable(blob, input_specs(graph), settings.runtime_options(threads))
+    kernels = tuple(kernel.kernel for kernel in artifact.kernels)
+    schedules = {kernel.kernel.runtime_node: kernel.schedule for kernel in artifact.kernels}
+    return Prepared(graph, runnable, kernels, schedules)
+
+
+def _parse(data: bytes) -> Any:
+    import onnx
+
+    return onnx.load_model_from_string(data)
+
+
+def _check_precision(graph: Graph, precision: str | None) -> None:
+    if precision is None:
+        return
+    floats = {t.dtype for t in graph.tensors.values()} & {"float16", "float32", "int8", "uint8"}
+    if precision == "int8" and floats & {"int8", "uint8"}:
+        return
+    if precision != "int8" and precision in floats and not floats & {"int8", "uint8"}:
+        return
+    raise UsageError(
+        f"{graph.name} is not a {precision} model, and lwprof does not convert precisions yet: "
+        f"give a file that is, or drop --precision"
+    )

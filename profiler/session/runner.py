@@ -1,0 +1,133 @@
+"""Runs blocks on a device, one after the other, and stores each the moment it is finished."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lwprof.agents import Agent
+from lwprof.errors import DeviceTransient
+from lwprof.profiler.statistics import block_flags
+from lwprof.profiler.store import Block, Context, Run, Store, Subject
+
+# How often a block that failed for a passing reason (a killed worker, a lost link)
+# is done again before the run gives up.
+_RETRIES = 3
+
+Progress = Callable[[str, float, float], None]
+"""Called with what is being done, device seconds spent, and device seconds expected."""
+
+
+class BudgetSpent(Exception):
+    """The device time that was asked for is used up. Never reaches the user."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """One run on one device: executes, retries, flags and stores blocks.
+
+    Attributes:
+        spent_s: device time used so far, blocks of an interrupted run included.
+        sequence: number of the next block in the run.
+    """
+
+    agent: Agent
+    store: Store
+    run: Run
+    context: Context
+    budget_s: float
+    rng: random.Random
+    progress: Progress = lambda *_: None
+    spent_s: float = 0.0
+    sequence: int = 0
+    done: list[Block] = field(default_factory=list)
+
+    def recall(self) -> None:
+        """Loads the blocks that an interrupted run has already stored."""
+        for block in self.store.blocks(run=self.run.run_id):
+            self.done.append(block)
+            self.spent_s += float(block.payload["record"].get("duration_s", 0.0))
+            self.sequence = max(self.sequence, block.sequence + 1)
+
+    def blocks(self, arm: str, subject: str) -> list[Block]:
+        """Finished blocks of one arm of one subject, in the order in which they ran."""
+        return [b for b in self.done if b.arm == arm and b.subject == subject]
+
+    def execute(self, arm: str, subject: str, script: Mapping[str, Any]) -> Block:
+        """Runs one block and stores it.
+
+        Raises:
+            BudgetSpent: the device time is used up; nothing was run.
+            DeviceError: it failed, and trying again did not help.
+        """
+        if self.spent_s >= self.budget_s:
+            raise BudgetSpent
+        record, started = self._attempt(script), self.store.now()
+        self.spent_s += float(record["duration_s"])
+        block = Block(
+            block_id=str(script["id"]),
+            run_id=self.run.run_id,
+            context=self.context.key,
+            subject=subject,
+            arm=arm,
+            sequence=self.sequence,
+            started_utc=started,
+            boot_id=record.get("boot_id"),
+            flags=tuple(self._flags(record)),
+            **_summary(script, record),
+            payload={"script": dict(script), "record": dict(record)},
+        )
+        self.store.put_block(block)
+        self.sequence += 1
+        self.done.append(block)
+        return block
+
+    def _attempt(self, script: Mapping[str, Any]) -> Mapping[str, Any]:
+        for attempt in range(_RETRIES):
+            try:
+                return self.agent.run_block(script).to_json()
+            except DeviceTransient:
+                if attempt == _RETRIES - 1:
+                    raise
+                time.sleep(0.2 * 2**attempt)
+                if not self.agent.alive:
+                    self.agent.reopen()
+        raise AssertionError("unreachable")
+
+    def _flags(self, record: Mapping[str, Any]) -> list[str]:
+        flags: list[str] = []
+        for worker in record.get("workers", ()):
+            for flag in block_flags(record.get("environment", {}), worker, self.context.to_json()):
+                if flag not in flags:
+                    flags.append(flag)
+        return flags
+
+
+def add_subjects(store: Store, models: Mapping[str, str], workloads: Mapping[str, Any]) -> None:
+    """Registers models (sha256 → name) and workloads (key → description) as subjects."""
+    subjects = [Subject(key, "model", name) for key, name in models.items()]
+    subjects += [
+        Subject(key, "workload", "+".join(description.get("op_types", [])), description)
+        for key, description in workloads.items()
+    ]
+    store.put_subjects(subjects)
+
+
+def _summary(script: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Iterations and log median of a block's plain session, where it has one."""
+    times = [
+        value
+        for step, result in zip(script["steps"], record["steps"], strict=False)
+        if step["do"] == "time"
+        for part in result["times_ns"].get("plain", ())
+        for value in part
+    ]
+    if not times:
+        return {}
+    seconds = np.asarray(times, dtype=np.float64) * 1e-9
+    return {"n": len(times), "log_median": float(np.log(np.median(seconds)))}

@@ -1,0 +1,293 @@
+"""The public functions: every command has one, and each command is a thin face of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lwprof.errors import UsageError
+
+if TYPE_CHECKING:
+    from lwprof.predictors.lookup import LookupCostModel
+    from lwprof.profiler.graph.inspection import Inspection
+    from lwprof.profiler.session.compare import ComparisonResult
+    from lwprof.profiler.session.options import Effort, Settings
+    from lwprof.profiler.session.result import MeasurementResult
+    from lwprof.profiler.session.runner import Progress
+
+# The networks whose kernels a campaign measures when none are named.
+CAMPAIGN = (
+    "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "resnet18",
+    "shufflenet_v2_x1_0", "efficientnet_b0", "ghostnet",
+)  # fmt: skip
+
+
+def _silent(*_: object) -> None:
+    """The progress and announcement of a call from Python: none."""
+
+
+def inspect(
+    *models: Any,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    batch: int | None = None,
+    runtime: str | None = None,
+) -> Inspection:
+    """What models are before anything is measured; touches no device.
+
+    Args:
+        models: ``.onnx`` paths, ``ModelProto`` objects, serialised bytes or zoo names.
+        input_shapes: shapes for inputs that a file leaves open.
+        batch: batch size, where it is free.
+        runtime: also list the kernels that this runtime on this host makes of them.
+
+    Raises:
+        ModelError: a model cannot be read.
+    """
+    from lwprof.profiler.graph.inspection import inspect as inspect_models
+
+    return inspect_models(
+        list(models), input_shapes=input_shapes, batch=batch, kernels_of=_kernels_of(runtime)
+    )
+
+
+def _kernels_of(runtime: str | None) -> Callable[[Any], Any] | None:
+    if runtime is None:
+        return None
+    from lwprof.profiler.session.kernels import kernels_on_host
+
+    return lambda graph: kernels_on_host(graph, runtime)
+
+
+def measure(
+    models: str | Sequence[Any] = (),
+    device: str = "host",
+    *,
+    runtime: str = "onnxruntime",
+    provider: str = "CPU",
+    threads: int | None = None,
+    precision: str | None = None,
+    batch: int | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    budget_s: float | None = None,
+    rel_ci: float = 0.02,
+    energy: bool | None = None,
+    kernels: bool = True,
+    tune_s: float = 0.0,
+    store: str | None = None,
+    fresh: bool = False,
+    seed: int | None = None,
+) -> MeasurementResult:
+    """Measures models, their kernels and their memory on a device.
+
+    Args:
+        models: ``.onnx`` paths, ``ModelProto`` objects, bytes or zoo names; without any,
+            the device's kernel campaign.
+        device: name of a device; ``host`` is this machine.
+        runtime: "onnxruntime" or "tvm".
+        threads: None means the cores of the fastest cluster.
+        budget_s: device seconds; None means 180 per model, 1200 for a campaign.
+        rel_ci: relative half-width of the latency's interval at which measuring stops.
+        energy: True insists on joules and fails without a sensor.
+        tune_s: TVM only: seconds of schedule tuning first.
+        store: database path or URL; None is the user's own.
+        fresh: ignore what the store knows, and do not resume an interrupted run.
+
+    Returns:
+        SI units, an interval and a source for every number.
+
+    Raises:
+        ModelError: a model cannot be read or the runtime refuses it.
+        DeviceUnknown: no such device.
+        RunError: the device failed, or the budget was too small for one block.
+    """
+    from lwprof.profiler.session.options import Effort, Settings
+
+    wanted = [models] if isinstance(models, str | bytes | Path) else list(models)
+    shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    settings = Settings(
+        runtime=runtime, provider=provider, threads=threads, precision=precision, batch=batch,
+        input_shapes=shapes, tune_s=tune_s,
+    )  # fmt: skip
+    budget = budget_s or (180.0 * len(wanted) if wanted else 1200.0)
+    effort = Effort(budget_s=budget, rel_ci=rel_ci, kernels=kernels, fresh=fresh)
+    return run_measurement(
+        wanted, device=device, settings=settings, effort=effort, energy=energy, store=store,
+        seed=seed,
+    )  # fmt: skip
+
+
+def run_measurement(
+    models: Sequence[Any],
+    *,
+    device: str,
+    settings: Settings,
+    effort: Effort,
+    energy: bool | None = None,
+    workloads_of: Sequence[str] = (),
+    store: str | None = None,
+    seed: int | None = None,
+    progress: Progress = _silent,
+    announce: Callable[[str], None] = _silent,
+) -> MeasurementResult:
+    """What ``measure`` and the command of that name do, with the settings made up already.
+
+    Args:
+        workloads_of: without models: the networks whose kernels make up the campaign.
+        progress: called with what is being done, device seconds spent and expected.
+        announce: called with the plan before a campaign starts.
+    """
+    from lwprof.profiler.session.link import open_device
+    from lwprof.profiler.session.measure import measure as measure_models
+    from lwprof.profiler.session.prepare import read_model
+    from lwprof.profiler.store import open_store
+
+    graphs = [read_model(model, settings) for model in models]
+    with open_store(store) as database, open_device(device) as link:
+        if energy:
+            raise UsageError(
+                f"device {device!r} has no energy sensor, and energy is never guessed: "
+                "drop --energy"
+            )
+        if not graphs:
+            return _campaign(
+                link, workloads_of or CAMPAIGN, settings, effort, database, seed, progress, announce
+            )
+        return measure_models(
+            link, graphs, settings, effort, database, seed=seed, progress=progress
+        )
+
+
+def _campaign(
+    link: Any, networks: Sequence[str], settings: Settings, effort: Effort, database: Any,
+    seed: int | None, progress: Progress, announce: Callable[[str], None],
+) -> MeasurementResult:  # fmt: skip
+    from lwprof.profiler.session.measure import ISOLATED_BLOCKS, measure_kernels
+    from lwprof.profiler.session.prepare import prepare, read_model
+
+    threads = link.threads(settings)
+    workloads: dict[str, Any] = {}
+    total = 0
+    for name in networks:
+        prepared = prepare(link.agent, read_model(name, settings), settings, threads)
+        total += len(prepared.kernels)
+        workloads |= {kernel.workload.key: kernel.workload for kernel in prepared.kernels}
+    announce(
+        f"campaign on {link.name}: {len(networks)} networks, {total} kernels, "
+        f"{len(workloads)} different workloads, {ISOLATED_BLOCKS} visits each, "
+        f"about {0.08 * ISOLATED_BLOCKS * len(workloads) / 60:.0f} min "
+        f"(budget {effort.budget_s / 60:.0f} min)"
+    )
+    return measure_kernels(
+        link, workloads, settings, effort, database, seed=seed, progress=progress
+    )
+
+
+def compare(
+    a: Any,
+    b: Any,
+    device: str = "host",
+    *,
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    b_settings: Mapping[str, Any] | None = None,
+    budget_s: float = 300.0,
+    margin: float = 0.03,
+    gates: Mapping[str, float] | None = None,
+    store: str | None = None,
+    seed: int | None = None,
+) -> ComparisonResult:
+    """Measures A and B interleaved, in pairs of fresh processes, until a verdict stands.
+
+    Args:
+        a, b: models as in ``measure``, or two saved results (``.json`` files).
+        b_settings: fields of B's settings that differ from A's, e.g. ``{"threads": 2}``.
+        margin: ratios this close to 1 count as the same.
+        gates: allowed relative increase by quantity, e.g. ``{"latency": 0.05}``.
+
+    Returns:
+        Verdict, ratio of B over A with its interval, minimum detectable effect.
+
+    Raises:
+        ModelError: a model cannot be read or the runtime refuses it.
+        UsageError: a gate on energy where nothing measures joules.
+    """
+    from lwprof.profiler.session.options import Effort, Settings
+
+    settings = Settings(runtime=runtime, threads=threads)
+    return run_comparison(
+        a, b, device=device, settings=settings, settings_b=replace(settings, **(b_settings or {})),
+        effort=Effort(budget_s=budget_s), margin=margin, gates=gates or {}, store=store, seed=seed,
+    )  # fmt: skip
+
+
+def run_comparison(
+    a: Any,
+    b: Any,
+    *,
+    device: str,
+    settings: Settings,
+    settings_b: Settings,
+    effort: Effort,
+    margin: float,
+    gates: Mapping[str, float],
+    store: str | None = None,
+    seed: int | None = None,
+    progress: Progress = _silent,
+) -> ComparisonResult:
+    """What ``compare`` and the command of that name do, with the settings made up already."""
+    if _saved(a) and _saved(b):
+        from lwprof.profiler.session.saved import compare_saved
+
+        return compare_saved(Path(a), Path(b), margin=margin, gates=gates)
+    if _saved(a) or _saved(b):
+        raise UsageError("compare two models or two saved results, not one of each")
+    from lwprof.profiler.session.compare import Arm
+    from lwprof.profiler.session.compare import compare as compare_models
+    from lwprof.profiler.session.link import open_device
+    from lwprof.profiler.session.prepare import read_model
+    from lwprof.profiler.store import open_store
+
+    arms = [Arm(read_model(m, s), s) for m, s in ((a, settings), (b, settings_b))]
+    with open_store(store) as database, open_device(device) as link:
+        return compare_models(
+            link, arms[0], arms[1], effort, database, margin=margin, gates=gates, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+
+
+def _saved(model: Any) -> bool:
+    return isinstance(model, str | Path) and str(model).endswith(".json")
+
+
+def cost_model(
+    device: str = "host",
+    *,
+    runtime: str | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    power_mode: str | None = None,
+    store: str | None = None,
+) -> LookupCostModel:
+    """The cost model of a device: for now the exact sum over its lookup table.
+
+    Raises:
+        UsageError: no context of the device matches, or several do (they are listed).
+        DeviceUnknown: no such device.
+    """
+    from lwprof.predictors.lookup import open_lookup
+
+    choice = {"runtime": runtime, "provider": provider, "threads": threads,
+              "precision": precision, "power_mode": power_mode}  # fmt: skip
+    return open_lookup(device, {k: v for k, v in choice.items() if v is not None}, store)
+
+
+def predict(models: Any, device: str = "host", **choice: Any) -> Any:
+    """``cost_model(device, …).predict(models)``.
+
+    Raises:
+        CostMiss: the table lacks a kernel of a model.
+    """
+    return cost_model(device, **choice).predict(models)
