@@ -1,1 +1,18 @@
-"""Networks as ONNX graphs, built by our own code."""
+"""Networks as ONNX graphs, built by our own code.
+
+list()                  → names of all networks
+build("mobilenet_v2")   → onnx.ModelProto
+save("resnet50", path)  → the files written
+find(name)              → Network: paper, year, published parameters and MACs
+"""
+
+from __future__ import annotations
+
+from lwprof.zoo.registry import Network, build, find, networks, save
+
+__all__ = ["Network", "build", "find", "list", "networks", "save"]
+
+
+def list() -> tuple[str, ...]:
+    """Names of all networks, sorted."""
+    return tuple(networks())

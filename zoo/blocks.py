@@ -1,0 +1,89 @@
+"""Blocks of several layers that more than one family uses."""
+
+from __future__ import annotations
+
+from lwprof.zoo.builder import Net, Pair
+from lwprof.zoo.graph import Value
+
+# Size of a residual branch beside its shortcut: small, as trained networks have it,
+# so that errors of the estimates do not multiply with depth.
+RESIDUAL = 0.3
+
+
+# Scale of the last normalisation of a residual branch, so that sums stay small with depth.
+RESIDUAL = 0.3
+
+
+def rounded(channels: float, divisor: int = 8) -> int:
+    """``channels`` as a multiple of ``divisor``, never less than 90 % of it (MobileNet's rule)."""
+    near = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return near if near >= 0.9 * channels else near + divisor
+
+
+def conv_bn(
+    net: Net,
+    x: Value,
+    out: int,
+    kernel: Pair = 3,
+    stride: Pair = 1,
+    act: str | None = "relu",
+    *,
+    groups: int = 1,
+    pad: Pair | None = None,
+    dilation: int = 1,
+    gain: float = 1.0,
+) -> Value:
+    """Convolution without bias, batch normalisation to size ``gain``, activation."""
+    y = net.conv(x, out, kernel, stride, pad=pad, groups=groups, dilation=dilation)
+    return net.act(net.batch_norm(y, gain), act)
+
+
+def depthwise(
+    net: Net, x: Value, kernel: Pair = 3, stride: Pair = 1, act: str | None = "relu"
+) -> Value:
+    """One filter per channel, batch normalisation, activation."""
+    return conv_bn(net, x, x.channels, kernel, stride, act, groups=x.channels)
+
+
+def squeeze_excite(
+    net: Net, x: Value, hidden: int, act: str = "relu", gate: str = "sigmoid"
+) -> Value:
+    """Channels scaled by a gate that two 1×1 convolutions draw from their means."""
+    y = net.act(net.conv(net.global_pool(x), hidden, 1, bias=True), act)
+    return net.mul(x, net.act(net.conv(y, x.channels, 1, bias=True), gate))
+
+
+def inverted_residual(
+    net: Net,
+    x: Value,
+    out: int,
+    hidden: int,
+    kernel: int = 3,
+    stride: int = 1,
+    act: str = "relu6",
+    *,
+    squeeze: int = 0,
+    squeeze_act: str = "relu",
+    gate: str = "sigmoid",
+) -> Value:
+    """1×1 up to ``hidden``, depthwise k×k, optional squeeze-excite, linear 1×1, shortcut."""
+    keeps = stride == 1 and out == x.channels
+    y = x if hidden == x.channels else conv_bn(net, x, hidden, 1, act=act)
+    y = depthwise(net, y, kernel, stride, act)
+    if squeeze:
+        y = squeeze_excite(net, y, squeeze, squeeze_act, gate)
+    if stride > 1 or out != x.channels:
+        return conv_bn(net, y, out, 1, act=None)
+    return net.add(x, conv_bn(net, y, out, 1, act=None, gain=RESIDUAL))
+
+
+def channel_shuffle(net: Net, x: Value, groups: int) -> Value:
+    """Channel i of each group to group i: reshape, transpose, reshape."""
+    n, c, h, w = x.shape
+    y = net.transpose(net.reshape(x, (n, groups, c // groups, h, w)), (0, 2, 1, 3, 4))
+    return net.reshape(y, (n, c, h, w))
+
+
+def classifier(net: Net, x: Value, classes: int) -> Value:
+    """Global average pooling and one fully connected layer."""
+    return net.linear(net.flatten(net.global_pool(x)), classes)

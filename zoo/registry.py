@@ -1,0 +1,196 @@
+"""Every network by name, and the one way to build it.
+
+A family is a module of `lwprof.zoo.families`, found by being there; its function draws the
+graph and its `@network` lines say which networks it makes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lwprof.errors import UsageError
+
+_OPTIONS = ("width", "resolution", "classes", "batch")
+PRECISIONS = ("float32", "float16")
+# A protobuf message ends at 2 GiB; weights beyond this go to a file beside the model.
+_EXTERNAL_BYTES = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One entry of the zoo.
+
+    Attributes:
+        name: torchvision's name where it has the network.
+        function: draws the graph: ``function(net, batch=…, **settings)`` returns its outputs.
+        settings: what this network passes to ``function``.
+        params: learned parameters of the published implementation; None where none is known.
+        macs: published multiply-accumulates per sample at the default resolution.
+        paper: title and arXiv number or venue.
+        source: where ``params`` and ``macs`` are from, and under which convention.
+    """
+
+    name: str
+    function: Callable[..., Any] = field(repr=False)
+    settings: dict[str, Any]
+    year: int
+    paper: str
+    params: int | None
+    macs: float | None
+    source: str
+
+    def options(self) -> dict[str, Any]:
+        """Arguments a caller may change, with their defaults."""
+        known = inspect.signature(self.function).parameters
+        defaults = {key: known[key].default for key in _OPTIONS if key in known}
+        return defaults | {k: v for k, v in self.settings.items() if k in defaults}
+
+
+_NETWORKS: dict[str, Network] = {}
+
+
+def network(
+    name: str,
+    *,
+    year: int,
+    paper: str,
+    params: int | None = None,
+    macs: float | None = None,
+    source: str = "",
+    **settings: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers ``name`` as what the decorated function draws with ``settings``."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        _NETWORKS[name] = Network(name, function, settings, year, paper, params, macs, source)
+        return function
+
+    return register
+
+
+@cache
+def networks() -> dict[str, Network]:
+    """All networks by name, sorted."""
+    from lwprof.zoo import families
+
+    for family in pkgutil.iter_modules(families.__path__):
+        importlib.import_module(f"{families.__name__}.{family.name}")
+    return dict(sorted(_NETWORKS.items()))
+
+
+def find(name: str) -> Network:
+    """The entry called ``name``.
+
+    Raises:
+        UsageError: there is none; the message names near matches.
+    """
+    known = networks()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "'lwprof zoo' lists the networks"
+    raise UsageError(f"no zoo network is called {name!r}: {hint}")
+
+
+def build(
+    name: str,
+    width: float | None = None,
+    resolution: int | None = None,
+    classes: int | None = None,
+    batch: int | None = None,
+    precision: str | None = None,
+    weights: str = "seeded",
+    seed: int = 0,
+) -> Any:
+    """The network ``name`` as an ``onnx.ModelProto``.
+
+    Args:
+        name: one of ``lwprof.zoo.list()``.
+        width: multiplier of the channels; None (here and below): the paper's.
+        resolution: height and width of the input in pixels.
+        classes: number of outputs of the classifier.
+        batch: samples per inference.
+        precision: ``float32`` or ``float16``, of inputs, weights and results.
+        weights: ``seeded`` stores random weights; ``none`` stores one number per tensor,
+            expanded when a runtime loads the model, for profiling only.
+        seed: same seed, same weights.
+
+    Raises:
+        UsageError: an unknown name, or an argument that the network does not have.
+        ModelError: the resolution is too small for the network.
+    """
+    from lwprof.zoo.weights import ConstantWeights, SeededWeights
+
+    if weights not in ("seeded", "none"):
+        raise UsageError(f"weights can be 'seeded' or 'none', not {weights!r}")
+    given = {"width": width, "resolution": resolution, "classes": classes, "batch": batch}
+    source = SeededWeights(seed) if weights == "seeded" else ConstantWeights()
+    return _draw(find(name), given, precision, source)
+
+
+def save(name: str, path: str | Path, *, weights: str = "seeded", seed: int = 0,
+         precision: str | None = None, **given: Any) -> list[Path]:  # fmt: skip
+    """Writes the network to ``path``; weights above 1 GB stream to ``<path>.data``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError, ModelError: as `build`.
+    """
+    from lwprof.zoo.weights import StreamedWeights
+
+    path = Path(path)
+    model = build(name, weights="none", precision=precision, **given)
+    external = path.with_name(path.name + ".data")
+    if weights != "seeded" or _weight_bytes(model) < _EXTERNAL_BYTES:
+        if weights != "none":
+            model = build(name, weights=weights, seed=seed, precision=precision, **given)
+        path.write_bytes(model.SerializeToString())
+        return [path]
+    stream = StreamedWeights(seed, external)
+    try:
+        model = _draw(find(name), given, precision, stream)
+    finally:
+        stream.close()
+    path.write_bytes(model.SerializeToString())
+    return [path, external]
+
+
+def _draw(entry: Network, given: dict[str, Any], precision: str | None, weights: Any) -> Any:
+    from lwprof.zoo.builder import Net
+
+    chosen = {key: value for key, value in given.items() if value is not None}
+    allowed = entry.options()
+    for key, value in chosen.items():
+        if key not in allowed:
+            raise UsageError(f"{entry.name} takes no {key}; it takes {', '.join(allowed)}")
+        if not 0 < value < 10**6 or (key != "width" and value != int(value)):
+            kind = "number" if key == "width" else "whole number"
+            raise UsageError(f"{key} must be a positive {kind}, not {value!r}")
+    precision = precision or "float32"
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision can be {' or '.join(PRECISIONS)}, not {precision!r}")
+    net = Net(weights, precision)
+    outputs = entry.function(net, **entry.settings | chosen)
+    return net.finish(entry.name, outputs if isinstance(outputs, tuple) else (outputs,))
+
+
+def _weight_bytes(model: Any) -> int:
+    """Bytes of the weights that ``model`` (built with weights="none") would store."""
+    import math
+
+    import numpy as np
+
+    shapes = {t.name: np.frombuffer(t.raw_data, np.int64) for t in model.graph.initializer}
+    made = (n.input[0] for n in model.graph.node if n.op_type == "ConstantOfShape")
+    width = 2 if model.graph.input[0].type.tensor_type.elem_type == 10 else 4
+    return width * sum(math.prod(map(int, shapes[name])) for name in made)
