@@ -39,10 +39,15 @@ def conv_bn(
 
 
 def depthwise(
-    net: Net, x: Value, kernel: Pair = 3, stride: Pair = 1, act: str | None = "relu"
+    net: Net,
+    x: Value,
+    kernel: Pair = 3,
+    stride: Pair = 1,
+    act: str | None = "relu",
+    gain: float = 1.0,
 ) -> Value:
-    """One filter per channel, batch normalisation, activation."""
-    return conv_bn(net, x, x.channels, kernel, stride, act, groups=x.channels)
+    """One filter per channel, batch normalisation (scaled by ``gain``), activation."""
+    return conv_bn(net, x, x.channels, kernel, stride, act, groups=x.channels, gain=gain)
 
 
 def squeeze_excite(
@@ -67,7 +72,6 @@ def inverted_residual(
     gate: str = "sigmoid",
 ) -> Value:
     """1×1 up to ``hidden``, depthwise k×k, optional squeeze-excite, linear 1×1, shortcut."""
-    keeps = stride == 1 and out == x.channels
     y = x if hidden == x.channels else conv_bn(net, x, hidden, 1, act=act)
     y = depthwise(net, y, kernel, stride, act)
     if squeeze:

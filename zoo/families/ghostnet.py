@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lwprof.zoo.blocks import conv_bn, depthwise, rounded, squeeze_excite
+from lwprof.zoo.blocks import RESIDUAL, conv_bn, depthwise, rounded, squeeze_excite
 from lwprof.zoo.builder import Net
 from lwprof.zoo.graph import Value
 from lwprof.zoo.registry import network
@@ -35,10 +35,10 @@ def ghostnet(
     return net.linear(net.flatten(x), classes)
 
 
-def ghost(net: Net, x: Value, out: int, act: str | None = "relu") -> Value:
+def ghost(net: Net, x: Value, out: int, act: str | None = "relu", gain: float = 1.0) -> Value:
     """Half of ``out`` by a 1×1 convolution, the other half by a depthwise 3×3 of those."""
-    primary = conv_bn(net, x, math.ceil(out / 2), 1, act=act)
-    cheap = depthwise(net, primary, 3, 1, act)
+    primary = conv_bn(net, x, math.ceil(out / 2), 1, act=act, gain=gain)
+    cheap = depthwise(net, primary, 3, 1, act, gain)
     y = net.concat([primary, cheap])
     return net.slice(y, 0, out) if y.channels > out else y
 
@@ -51,7 +51,7 @@ def _bottleneck(
         y = depthwise(net, y, kernel, stride, None)
     if squeezed:
         y = squeeze_excite(net, y, rounded(hidden / 4, 4), gate="hard_sigmoid")
-    y = ghost(net, y, out, None)
+    y = ghost(net, y, out, None, RESIDUAL)
     if stride > 1 or x.channels != out:
         x = conv_bn(net, depthwise(net, x, kernel, stride, None), out, 1, act=None)
     return net.add(x, y)
