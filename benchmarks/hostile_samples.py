@@ -183,7 +183,7 @@ def _wrong_weight_size(rng: random.Random, folder: Path) -> Any:
 
 def _wrong_channels(rng: random.Random, folder: Path) -> Any:
     model = network(rng)
-    place = rng.choice([i for i in range(4)])
+    place = rng.randrange(4)
     old = model.graph.initializer[2 * place]
     shape = list(old.dims)
     shape[1] += rng.randrange(1, 5)

@@ -66,16 +66,19 @@ def count(graph: Any, inferred: Inferred) -> Costs:
 
 
 def _without_unread(graph: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The values that matter: a result of unknown size that nobody reads costs nothing.
+    """The values that matter: a further result that nobody reads costs nothing.
 
     (Runtimes do not make optional results that nobody asked for, as Dropout's mask.)
     """
     read = read_names(graph)
-    return {
-        name: tensor
-        for name, tensor in tensors.items()
-        if name in read or tensor.elements is not None
+    spare = {name for node in graph.node for name in node.output[1:] if name not in read}
+    spare |= {
+        name
+        for node in graph.node
+        for name in node.output
+        if name not in read and name in tensors and tensors[name].elements is None
     }
+    return {name: tensor for name, tensor in tensors.items() if name not in spare}
 
 
 def _operator(

@@ -13,7 +13,7 @@ from lwprof.profiler.graph import contrib
 from lwprof.profiler.graph.elements import NAMES
 from lwprof.profiler.graph.folding import Array, fold
 from lwprof.profiler.graph.guard import check_tensor_size
-from lwprof.profiler.graph.messages import one_line
+from lwprof.profiler.graph.messages import ONNX_ERRORS, one_line
 from lwprof.profiler.graph.model import Tensor
 from lwprof.profiler.graph.order import read_names
 from lwprof.profiler.graph.scopes import subgraphs
@@ -48,6 +48,7 @@ def infer(light: Any, where: str) -> Inferred:
     vendor = any(opset.domain == contrib.VENDOR for opset in light.opset_import)
     if contrib.to_private(light.graph, vendor):
         light.opset_import.add(domain=contrib.DOMAIN, version=1)
+    values: dict[str, Array] = {}
     for _ in range(_MAX_ROUNDS):
         graph = _infer_once(light, where).graph
         tensors = tensors_of(graph)
@@ -66,8 +67,9 @@ def infer(light: Any, where: str) -> Inferred:
         extents = [extent for extent in tensor.shape or () if extent is not None]
         check_tensor_size(tensor.name, tensor.dtype, extents, where)
     # Beyond shapes, only conditions and trip counts of bodies depend on values.
-    bodies = any(True for node in graph.node for _ in subgraphs(node))
-    return Inferred(graph, tensors, fold(graph, tensors) if bodies else {})
+    if any(True for node in graph.node for _ in subgraphs(node)):
+        values |= fold(graph, tensors)
+    return Inferred(graph, tensors, values)
 
 
 def _infer_once(light: Any, where: str) -> Any:
@@ -75,7 +77,7 @@ def _infer_once(light: Any, where: str) -> Any:
         return onnx.shape_inference.infer_shapes(
             light, check_type=True, strict_mode=True, data_prop=True
         )
-    except Exception as error:  # onnx raises its own classes, RuntimeError and ValueError
+    except ONNX_ERRORS as error:
         text = (
             one_line(error)
             .replace("[ShapeInferenceError] ", "")
@@ -107,13 +109,17 @@ def tensors_of(graph: Any, outer: Mapping[str, Tensor] | None = None) -> dict[st
         found[name] = Tensor(name, dtype, tuple(sparse.dims), True, "sparse")
     own = {tensor.name for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
-        if value.name not in own:
-            own.add(value.name)
-            found[value.name] = tensor_from_type(value.name, value.type)
+        if value.name in own:
+            continue
+        own.add(value.name)
+        tensor = tensor_from_type(value.name, value.type)
+        # The values of a decided If's branch are known outside of it, and better.
+        if tensor.elements is not None or value.name not in found:
+            found[value.name] = tensor
     for node in graph.node:
         for name in node.output:
             if name and name not in own:
-                found[name] = Tensor(name, None, None)
+                found.setdefault(name, Tensor(name, None, None))
     return found
 
 

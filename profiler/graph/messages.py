@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import onnx
+
+# What onnx's C++ raises about a model: its own classes, which derive from Exception only,
+# and what pybind makes of C++ exceptions. Faults of ours (AttributeError, KeyError …) are
+# not among them and stay visible.
+ONNX_ERRORS: tuple[type[Exception], ...] = (
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+)
+
 _LIMIT = 300
 
 

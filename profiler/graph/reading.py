@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import onnx
+import onnx.inliner
 
 from lwprof.errors import ModelError
 from lwprof.profiler.graph import costs
@@ -18,7 +19,7 @@ from lwprof.profiler.graph.guard import guard
 from lwprof.profiler.graph.inference import Inferred, infer, mark_constant
 from lwprof.profiler.graph.light import Light, strip
 from lwprof.profiler.graph.loading import Loaded, load
-from lwprof.profiler.graph.messages import one_line
+from lwprof.profiler.graph.messages import ONNX_ERRORS, one_line
 from lwprof.profiler.graph.model import Graph, Tensor
 from lwprof.profiler.graph.order import put_in_order
 from lwprof.profiler.graph.shapes import fix_inputs
@@ -125,7 +126,7 @@ def _drop_initialisers_from_inputs(proto: Any) -> list[str]:
 def _check(light: Any, where: str) -> None:
     try:
         onnx.checker.check_model(light)
-    except Exception as error:  # ValidationError, RuntimeError, ValueError, UnicodeDecodeError
+    except ONNX_ERRORS as error:
         raise ModelError(f"{where} is not a valid model: {one_line(error)}") from error
 
 
@@ -135,7 +136,7 @@ def _inline(proto: Any, light: Light) -> None:
         return
     try:
         inlined = onnx.inliner.inline_local_functions(light.proto)
-    except Exception as error:
+    except ONNX_ERRORS as error:
         raise ModelError(f"local functions cannot be inlined: {one_line(error)}") from error
     light.proto.CopyFrom(inlined)
     nodes = [*light.constant_nodes, *inlined.graph.node]

@@ -75,7 +75,7 @@ def simulated_in_place(steps, sizes, inputs, outputs):
     return max(moments)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs())
 def test_peak_equals_the_simulation(graph):
     steps, sizes, inputs, outputs = graph
@@ -83,7 +83,7 @@ def test_peak_equals_the_simulation(graph):
     assert peak_bytes(steps, sizes, inputs, outputs, in_place=False) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs())
 def test_peak_in_place_equals_the_simulation(graph):
     steps, sizes, inputs, outputs = graph
@@ -91,7 +91,7 @@ def test_peak_in_place_equals_the_simulation(graph):
     assert peak_bytes(steps, sizes, inputs, outputs, in_place=True) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(graphs())
 def test_sharing_never_needs_more(graph):
     steps, sizes, inputs, outputs = graph
