@@ -8,9 +8,9 @@ find(name)              → Network: paper, year, published parameters and MACs
 
 from __future__ import annotations
 
-from lwprof.zoo.registry import Network, build, find, networks, save
+from lwprof.zoo.registry import Figures, Network, build, draw, figures, find, networks, save
 
-__all__ = ["Network", "build", "find", "list", "networks", "save"]
+__all__ = ["Figures", "Network", "build", "draw", "figures", "find", "list", "networks", "save"]
 
 
 def list() -> tuple[str, ...]:

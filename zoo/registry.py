@@ -54,6 +54,15 @@ class Network:
         return defaults | {k: v for k, v in self.settings.items() if k in defaults}
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a network costs at its defaults, counted by `lwprof.profiler.graph`."""
+
+    params: int
+    macs: int
+    peak_memory_bytes: int
+
+
 _NETWORKS: dict[str, Network] = {}
 
 
@@ -84,6 +93,14 @@ def networks() -> dict[str, Network]:
     for family in pkgutil.iter_modules(families.__path__):
         importlib.import_module(f"{families.__name__}.{family.name}")
     return dict(sorted(_NETWORKS.items()))
+
+
+@cache
+def figures() -> dict[str, Figures]:
+    """Figures by name, from figures.csv (``benchmarks/zoo_build.py --figures`` writes it)."""
+    lines = Path(__file__).with_name("figures.csv").read_text(encoding="utf-8").split()[1:]
+    rows = (line.split(",") for line in lines)
+    return {name: Figures(*map(int, counts)) for name, *counts in rows}
 
 
 def find(name: str) -> Network:
@@ -127,13 +144,46 @@ def build(
         UsageError: an unknown name, or an argument that the network does not have.
         ModelError: the resolution is too small for the network.
     """
+    given = {"width": width, "resolution": resolution, "classes": classes, "batch": batch}
+    return _draw(find(name), given, precision, _source(weights, seed))
+
+
+def draw(
+    function: Callable[..., Any],
+    *,
+    name: str = "network",
+    precision: str = "float32",
+    weights: str = "seeded",
+    seed: int = 0,
+    **settings: Any,
+) -> Any:
+    """What a family's ``function`` draws with ``settings``, as an ``onnx.ModelProto``.
+
+    For networks without a name, such as a search finds:
+    ``draw(families.nasbench201.nasbench201, cell=…)``.
+
+    Raises:
+        UsageError: an unknown precision or kind of weights.
+        ModelError: the resolution is too small for the network.
+    """
+    from lwprof.zoo.builder import Net
+
+    net = Net(_source(weights, seed), _checked(precision))
+    return _finished(net, name, function, settings)
+
+
+def _source(weights: str, seed: int) -> Any:
     from lwprof.zoo.weights import ConstantWeights, SeededWeights
 
     if weights not in ("seeded", "none"):
         raise UsageError(f"weights can be 'seeded' or 'none', not {weights!r}")
-    given = {"width": width, "resolution": resolution, "classes": classes, "batch": batch}
-    source = SeededWeights(seed) if weights == "seeded" else ConstantWeights()
-    return _draw(find(name), given, precision, source)
+    return SeededWeights(seed) if weights == "seeded" else ConstantWeights()
+
+
+def _checked(precision: str) -> str:
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision can be {' or '.join(PRECISIONS)}, not {precision!r}")
+    return precision
 
 
 def save(name: str, path: str | Path, *, weights: str = "seeded", seed: int = 0,
@@ -176,12 +226,13 @@ def _draw(entry: Network, given: dict[str, Any], precision: str | None, weights:
         if not 0 < value < 10**6 or (key != "width" and value != int(value)):
             kind = "number" if key == "width" else "whole number"
             raise UsageError(f"{key} must be a positive {kind}, not {value!r}")
-    precision = precision or "float32"
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision can be {' or '.join(PRECISIONS)}, not {precision!r}")
-    net = Net(weights, precision)
-    outputs = entry.function(net, **entry.settings | chosen)
-    return net.finish(entry.name, outputs if isinstance(outputs, tuple) else (outputs,))
+    net = Net(weights, _checked(precision or "float32"))
+    return _finished(net, entry.name, entry.function, entry.settings | chosen)
+
+
+def _finished(net: Any, name: str, function: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    outputs = function(net, **settings)
+    return net.finish(name, outputs if isinstance(outputs, tuple) else (outputs,))
 
 
 def _weight_bytes(model: Any) -> int:

@@ -1,0 +1,169 @@
+"""``lwprof zoo``: list and build the networks we ship."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lwprof.cli.output import check_writable, console, printable, write_json
+from lwprof.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lwprof.zoo import Figures, Network
+
+_SCHEMA = "lwprof.zoo/1"
+_JSON_HELP = "Write the result as JSON to FILE, or to standard output for '-'."
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--survey", is_flag=True, help="Table 1 of the survey, ours beside its figures.")
+@click.option("--json", "json_path", metavar="FILE|-", help=_JSON_HELP)
+@click.pass_context
+def command(context: click.Context, survey: bool, json_path: str | None) -> None:
+    """List the networks we ship; `build` writes one as an ONNX file.
+
+    Example: lwprof zoo build resnet50 -o resnet50.onnx
+    """
+    if context.invoked_subcommand is not None:
+        if survey or json_path is not None:
+            raise click.UsageError("give --survey and --json without a subcommand", context)
+        return
+    check_writable(json_path)
+    if survey:
+        _survey(json_path)
+    else:
+        _list(json_path)
+
+
+@command.command()
+@click.argument("name")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The .onnx file to write.")
+@click.option("--width", type=float, help="Multiplier of the channels.")
+@click.option("--resolution", type=int, help="Height and width of the input in pixels.")
+@click.option("--classes", type=int, help="Outputs of the classifier.")
+@click.option("--batch", type=int, help="Samples per inference.")
+@click.option(
+    "--precision", type=click.Choice(["float32", "float16"]), help="Of inputs and weights."
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["seeded", "none"]),
+    default="seeded",
+    help="'none': a graph of kilobytes, expanded at load, for profiling only.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the weights.")
+@click.option("--json", "json_path", metavar="FILE|-", help=_JSON_HELP)
+def build(name: str, output: str, json_path: str | None, **options: Any) -> None:
+    """Writes the network NAME; weights above 1 GB go to FILE.data beside it.
+
+    Example: lwprof zoo build mobilenet_v2 -o small.onnx --width 0.5 --resolution 160
+    """
+    from lwprof import zoo
+
+    check_writable(output)
+    check_writable(json_path)
+    written = zoo.save(name, output, **options)
+    files = [{"path": str(path), "bytes": path.stat().st_size} for path in written]
+    if json_path is not None:
+        write_json({"schema": _SCHEMA, "name": name, "files": files}, json_path)
+    if json_path != "-":
+        for path in written:
+            size = format_quantity(path.stat().st_size, "B")
+            click.echo(f"wrote {printable(str(path), 200)} ({size})")
+
+
+def _list(json_path: str | None) -> None:
+    from lwprof import zoo
+
+    rows = [(entry, _figures(entry.name)) for entry in zoo.networks().values()]
+    if json_path is not None:
+        data = [_row(entry, figures) for entry, figures in rows]
+        write_json({"schema": _SCHEMA, "networks": data}, json_path)
+    if json_path != "-":
+        _show_list(rows)
+
+
+def _figures(name: str) -> Figures:
+    """What the zoo's table of figures says, or a count where it has no line."""
+    from lwprof import zoo
+    from lwprof.profiler.graph import read
+
+    known = zoo.figures().get(name)
+    if known is not None:
+        return known
+    graph = read(zoo.build(name, weights="none"))
+    return zoo.Figures(graph.params, graph.macs or 0, graph.peak_memory_bytes or 0)
+
+
+def _row(entry: Network, figures: Figures) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "params": figures.params,
+        "macs": figures.macs,
+        "peak_memory_bytes": figures.peak_memory_bytes,
+        "year": entry.year,
+        "paper": entry.paper,
+        "published_params": entry.params,
+        "published_macs": entry.macs,
+        "source": entry.source,
+        "options": entry.options(),
+    }
+
+
+def _show_list(rows: Sequence[tuple[Network, Figures]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    longest = max(len(entry.name) for entry, _ in rows)
+    table.add_column("network", no_wrap=True, min_width=longest)
+    for title in ("parameters", "MACs", "peak memory", "year"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
+    table.add_column("paper", overflow="ellipsis", no_wrap=True)
+    for entry, figures in rows:
+        table.add_row(
+            entry.name,
+            format_quantity(figures.params, ""),
+            format_quantity(figures.macs, ""),
+            format_quantity(figures.peak_memory_bytes, "B"),
+            str(entry.year),
+            entry.paper,
+        )
+    out = console()
+    out.print(table)
+    out.print("\nper sample of batch 1, activations without reuse in place; 'lwprof inspect NAME'")
+
+
+def _survey(json_path: str | None) -> None:
+    from lwprof.zoo.survey import TABLE_1
+
+    rows = [(row, _figures(row.name).params) for row in TABLE_1]
+    if json_path is not None:
+        data = [
+            {
+                "label": row.label,
+                "name": row.name,
+                "params": params,
+                "storage_bytes": 4 * params,
+                "survey_storage_mb": row.storage,
+                "remark": row.remark,
+            }
+            for row, params in rows
+        ]
+        write_json({"schema": _SCHEMA, "survey_table_1": data}, json_path)
+    if json_path == "-":
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for title in ("parameters", "MB (10⁶)", "MiB (2²⁰)", "survey"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("the survey's figure is in")
+    for row, params in rows:
+        storage = 4 * params
+        table.add_row(row.label, f"{params / 1e6:.2f} M", f"{storage / 1e6:.1f}",
+                      f"{storage / 2**20:.1f}", f"{row.storage} MB", row.remark)  # fmt: skip
+    console().print(table)
