@@ -10,10 +10,6 @@ from lwprof.zoo.graph import Value
 RESIDUAL = 0.3
 
 
-# Scale of the last normalisation of a residual branch, so that sums stay small with depth.
-RESIDUAL = 0.3
-
-
 def rounded(channels: float, divisor: int = 8) -> int:
     """``channels`` as a multiple of ``divisor``, never less than 90 % of it (MobileNet's rule)."""
     near = max(divisor, int(channels + divisor / 2) // divisor * divisor)

@@ -121,7 +121,7 @@ class Net(Graph):
             for n, p, k, s in zip(x.shape[2:], pads, kernel, strides, strict=True)
         )
         _check_size(size, x)
-        inputs = [x, self.parameter(weight)]
+        inputs: list[Value | str] = [x, self.parameter(weight)]
         if bias is not None:
             inputs.append(self.parameter(bias, "bias"))
         fan_in = math.prod(weight.shape[1:])
@@ -130,19 +130,19 @@ class Net(Graph):
                        kernel_shape=kernel, strides=strides, pads=(*pads, *pads), group=groups,
                        dilations=(dilation, dilation))  # fmt: skip
 
-    def draw_norm(self, channels: int, power: float, gain: float = 1.0) -> Norm:
-        """Seeded batch normalisation of inputs of mean square ``power`` to ``gain`` squared."""
-        gamma = self.draw((channels,), 0.1 * gain, gain)
-        beta = self.draw((channels,), 0.1 * gain)
-        mean = self.draw((channels,), 0.1 * math.sqrt(power))
-        var = np.maximum(self.draw((channels,), 0.1 * power, power), np.float32(0.3 * power))
+    def draw_norm(self, x: Value, gain: float = 1.0) -> Norm:
+        """Seeded batch normalisation that brings values like ``x`` to size ``gain``."""
+        shape, std = (x.channels,), x.std
+        gamma, beta = self.draw(shape, 0.1 * gain, gain), self.draw(shape, 0.1 * gain)
+        mean = self.draw(shape, 0.1 * std, x.mean)
+        var = np.maximum(self.draw(shape, 0.1 * std**2, std**2), np.float32(0.3 * std**2))
         return Norm(gamma, beta, mean, var, self.eps, gain)
 
     def norm_with(self, x: Value, norm: Norm) -> Value:
         """Batch normalisation with given numbers."""
         parts = ("gamma", "beta", "mean", "var")
-        inputs = [x, *(self.parameter(getattr(norm, part), part) for part in parts)]
-        return self.op("BatchNormalization", inputs, x.shape, norm.gain**2, epsilon=norm.eps)
+        inputs = [self.parameter(getattr(norm, part), part) for part in parts]
+        return self.op("BatchNormalization", [x, *inputs], x.shape, norm.gain**2, epsilon=norm.eps)
 
     def batch_norm(self, x: Value, gain: float = 1.0) -> Value:
         """Batch normalisation in its inference form; ``gain`` is the size of the result.
@@ -150,7 +150,7 @@ class Net(Graph):
         The last one of a residual branch has a gain below one, as trained networks do,
         so that the sum over many blocks stays of order one.
         """
-        return self.norm_with(x, self.draw_norm(x.channels, x.power, gain))
+        return self.norm_with(x, self.draw_norm(x, gain))
 
     def layer_norm(self, x: Value, eps: float = 1e-6) -> Value:
         """Layer normalisation over the last axis."""
@@ -165,7 +165,7 @@ class Net(Graph):
         power = x.power * (x.shape[-1] * self.std**2 if self.std else self.gain)
         shape = (*x.shape[:-1], out)
         if len(x.shape) == 2:
-            inputs = [x, self.parameter(weight)]
+            inputs: list[Value | str] = [x, self.parameter(weight)]
             if bias:
                 inputs.append(self.parameter(self.draw((out,), 0.02), "bias"))
             return self.op("Gemm", inputs, shape, power, transB=1)
@@ -289,6 +289,13 @@ class Net(Graph):
         shape[axis] = stop - start
         bounds = [self.integers([i]) for i in (start, stop, axis)]
         return self.op("Slice", [x, *bounds], shape)
+
+    def shift(self, x: Value) -> Value:
+        """``x`` moved up and left by one pixel, zeros coming in."""
+        start, stop, axes = ([1, 1], [*x.shape[2:]], [2, 3])
+        cut = (*x.shape[:2], *(n - 1 for n in x.shape[2:]))
+        y = self.op("Slice", [x, *(self.integers(v) for v in (start, stop, axes))], cut)
+        return self.op("Pad", [y, self.integers([0, 0, 0, 0, 0, 0, 1, 1])], x.shape)
 
 
 def _pair(value: Pair) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Value:
     @property
     def std(self) -> float:
         """Estimated standard deviation of its elements."""
-        return max(self.power - self.mean**2, 1e-6 * self.power, 1e-12) ** 0.5
+        return math.sqrt(max(self.power - self.mean**2, 1e-6 * self.power, 1e-12))
 
     @property
     def channels(self) -> int:

@@ -1,0 +1,56 @@
+"""MCUNet: inverted residuals found by TinyNAS to fit a microcontroller's SRAM and flash."""
+
+from __future__ import annotations
+
+from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
+from lwprof.zoo.builder import Net
+from lwprof.zoo.graph import Value
+from lwprof.zoo.registry import network
+
+_PAPER = "MCUNet: Tiny Deep Learning on IoT Devices, arXiv 2007.10319"
+_SOURCE = "README and configurations of mit-han-lab/mcunet (two digits)"
+# Channels of the first convolution and of the first block, then rows of
+# (channels, stride, (kernel, expansion) of each block)
+_IN0 = (24, 16, (16, 2, ((5, 4), (3, 3), (3, 4))), (24, 2, ((7, 5), (5, 4), (5, 5))),
+        (48, 2, ((7, 5), (5, 4))), (56, 1, ((3, 5), (5, 4), (3, 5))),
+        (112, 2, ((3, 6), (5, 4))), (192, 1, ((3, 6),)))  # fmt: skip
+_IN1 = (16, 8, (16, 2, ((3, 4), (3, 3))), (24, 2, ((7, 3), (3, 5))), (40, 2, ((3, 5), (7, 4))),
+        (48, 1, ((5, 4), (3, 3), (3, 4))), (96, 2, ((7, 5), (5, 4), (5, 4))),
+        (160, 1, ((3, 6),)))  # fmt: skip
+_IN2 = (16, 8, (16, 2, ((5, 3), (7, 6), (3, 5), (5, 5))), (24, 2, ((3, 5), (7, 6), (5, 6))),
+        (40, 2, ((7, 4), (5, 5))), (48, 1, ((3, 5), (5, 5), (3, 4))),
+        (96, 2, ((5, 6), (5, 4), (5, 3), (3, 4))), (160, 1, ((5, 5),)))  # fmt: skip
+_IN3 = (16, 8, (16, 2, ((7, 3), (3, 5), (7, 5), (5, 4))), (24, 2, ((5, 5), (5, 5), (5, 5))),
+        (40, 2, ((3, 5), (7, 6), (5, 4))), (48, 1, ((5, 5), (7, 5), (3, 5))),
+        (96, 2, ((3, 6), (7, 5), (3, 4))), (160, 1, ((7, 5),)))  # fmt: skip
+_IN4 = (32, 16, (24, 2, ((7, 3), (3, 5), (5, 4))), (40, 2, ((7, 5), (3, 4), (7, 4))),
+        (80, 2, ((7, 3), (3, 3), (7, 3))), (96, 1, ((3, 4), (5, 3), (5, 3))),
+        (192, 2, ((7, 4), (7, 3), (5, 3))), (320, 1, ((5, 4),)))  # fmt: skip
+
+
+@network("mcunet_in0", year=2020, paper=_PAPER, params=750_000, macs=6.4e6, source=_SOURCE,
+         layers=_IN0, resolution=48)  # fmt: skip
+@network("mcunet_in1", year=2020, paper=_PAPER, params=640_000, macs=12.8e6, source=_SOURCE,
+         layers=_IN1, resolution=96)  # fmt: skip
+@network("mcunet_in2", year=2020, paper=_PAPER, params=730_000, macs=67.3e6, source=_SOURCE,
+         layers=_IN2, resolution=160)  # fmt: skip
+@network("mcunet_in3", year=2020, paper=_PAPER, params=740_000, macs=81.8e6, source=_SOURCE,
+         layers=_IN3, resolution=176)  # fmt: skip
+@network("mcunet_in4", year=2020, paper=_PAPER, params=1_730_000, macs=125.9e6, source=_SOURCE,
+         layers=_IN4, resolution=160)  # fmt: skip
+def mcunet(
+    net: Net,
+    layers: tuple[int, int, tuple[int, int, tuple[tuple[int, int], ...]]],
+    resolution: int = 160,
+    classes: int = 1000,
+    batch: int = 1,
+) -> Value:
+    """The released configurations."""
+    stem, first, *stages = layers
+    x = conv_bn(net, net.input((batch, 3, resolution, resolution)), stem, 3, 2, "relu6")
+    x = inverted_residual(net, x, first, stem)
+    for out, stride, blocks in stages:
+        for i, (kernel, expansion) in enumerate(blocks):
+            x = inverted_residual(net, x, out, expansion * x.channels, kernel,
+                                  1 if i else stride)  # fmt: skip
+    return classifier(net, x, classes)
