@@ -29,6 +29,8 @@ def canonical(call: Call) -> Call:
     attributes = cleaned(call)
     rule = _RULES.get(call.op)
     opset = _meaning(call) if rule is None else REFERENCE_OPSET
+    if any(isinstance(value, dict) and "body" in value for value in attributes.values()):
+        opset = call.opset  # what is in a body is kept as written
     if rule is not None:
         call, attributes = rule(call, attributes)
     inputs = [_without_data(value, call.op) for value in call.inputs]
@@ -53,7 +55,8 @@ def _without_data(value: Value | None, op: str) -> Value | None:
     if value is None or value.data is None:
         return value
     kept = (
-        value.dtype in ("int32", "int64", "bool")
+        value.constant
+        and value.dtype in ("int32", "int64", "bool")
         and value.data.size <= _MAX_VALUES
         and op not in VALUE_FREE
     )

@@ -47,6 +47,7 @@ class Correspondence:
 
     Attributes:
         tensor: optimised tensor → original tensor with the same content.
+        loose: optimised tensors that hold the same elements in another order or shape.
         own: optimised node → the original operator (by place) that it simply is.
         inserted: optimised nodes that the runtime added to change layouts or types.
     """
@@ -55,6 +56,7 @@ class Correspondence:
         self._original = original
         self._optimised = optimised
         self.tensor: dict[str, str] = {}
+        self.loose: set[str] = set()
         self.own: dict[int, int] = {}
         self.inserted: set[int] = set()
         self._primary: dict[int, int | None] = {}
@@ -138,8 +140,11 @@ class Correspondence:
     def _hand_back(self, node: Node) -> None:
         known = next((self.tensor[name] for name in node.outputs if name in self.tensor), None)
         source = node.inputs[0] if node.inputs else ""
-        if known is not None and source in self._optimised.producer:
-            self.tensor.setdefault(source, known)
+        if known is None or source not in self._optimised.producer or source in self.tensor:
+            return
+        self.tensor[source] = known
+        if node.rearranges or self.loose.intersection(node.outputs):
+            self.loose.add(source)
 
     def _hand_inputs(self, node: Node, primary: int) -> None:
         operator = self._original.operators[primary]
@@ -158,6 +163,8 @@ class Correspondence:
                 source = self._before_dequantising(source)
             if source:
                 self.tensor[name] = source
+                if self.loose.intersection(node.outputs):
+                    self.loose.add(name)
 
     def _before_dequantising(self, name: str) -> str:
         place = self._original.producer.get(name)

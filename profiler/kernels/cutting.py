@@ -12,8 +12,12 @@ from lwprof.errors import ModelError, UsageError
 from lwprof.profiler.graph.elements import nbytes
 from lwprof.profiler.kernels import filling
 from lwprof.profiler.kernels.embodying import decoded_attributes, stored, tensor, typed
-from lwprof.profiler.kernels.emitting import Input, Site, written
-from lwprof.profiler.kernels.schemas import defaults_of, opset_for_types, schema_of
+from lwprof.profiler.kernels.emitting import Input, Site, parameters_of, written
+from lwprof.profiler.kernels.schemas import (
+    defaults_of,
+    lowest_opset,
+    schema_of,
+)
 from lwprof.profiler.kernels.values import REFERENCE_OPSET, product, split_type
 
 _IR_VERSION = 8  # the newest that the runtimes of old boards read
@@ -61,11 +65,24 @@ def opset_of(description: Mapping[str, Any]) -> int:
     for i, op in enumerate(description["op_types"]):
         if split_type(op)[0] or op in _LAYOUT_TYPES:
             continue
-        dtypes = tuple(_dtype_of(description, edge) for edge in description["edges"][i])
-        needed.append(opset_for_types(op, dtypes))
+        needed.append(_lowest(description, i))
         if i:
             needed.append(_FUSED_FROM.get(op, 0))
     return max(needed)
+
+
+def _lowest(description: Mapping[str, Any], i: int) -> int:
+    """The opset that operator ``i`` needs, as it will be written."""
+    op = description["op_types"][i]
+    # Parameters that are attributes in a description become inputs.
+    spelled = frozenset(description["attributes"][i]) - {"captured"} - parameters_of(op)
+    inputs = tuple(_dtype_of(description, edge) for edge in description["edges"][i])
+    made = dict(zip(description["results"], description["outputs"], strict=True))
+    outputs = tuple(
+        spec["dtype"] if (spec := made.get(f"{i}.{j}")) and spec.get("kind") is None else None
+        for j in range(len(made))
+    )
+    return lowest_opset(op, inputs, outputs, spelled)
 
 
 def _dtype_of(description: Mapping[str, Any], reference: str) -> str | None:
@@ -76,14 +93,20 @@ def _dtype_of(description: Mapping[str, Any], reference: str) -> str | None:
 
 
 def _check_cuttable(description: Mapping[str, Any], copies: int) -> None:
+    idle = all(spec["constant"] for spec in description["inputs"])
+    if description["op_types"] in (["Shape"], ["Size"]) or idle and not _is_random(description):
+        raise ModelError(
+            f"the kernel {'+'.join(description['op_types'])} reads nothing that changes: alone, "
+            "a runtime would compute it once, when it loads the model"
+        )
     total = 0
+    for spec in description["outputs"]:
+        if spec["shape"] is None or spec["dtype"] is None:
+            raise _unknown(description, "outputs")
     for spec in description["inputs"]:
         shape = spec["shape"]
         if shape is None or None in shape or spec["dtype"] is None:
-            raise ModelError(
-                f"the kernel {'+'.join(description['op_types'])} has inputs of unknown shape: "
-                "it cannot be cut out of its model"
-            )
+            raise _unknown(description, "inputs")
         if spec["constant"]:
             total += nbytes(spec["dtype"], product(shape)) or 0
         elif (nbytes(spec["dtype"], product(shape)) or 0) > _MAX_BYTES:
@@ -93,6 +116,17 @@ def _check_cuttable(description: Mapping[str, Any], copies: int) -> None:
             f"{copies} copies of this kernel have {total * copies / 2**30:.1f} GiB of weights, "
             "more than an ONNX file holds: ask for fewer copies"
         )
+
+
+def _unknown(description: Mapping[str, Any], what: str) -> ModelError:
+    return ModelError(
+        f"the kernel {'+'.join(description['op_types'])} has {what} of unknown shape: "
+        "it cannot be cut out of its model"
+    )
+
+
+def _is_random(description: Mapping[str, Any]) -> bool:
+    return any(op in ("RandomNormal", "RandomUniform") for op in description["op_types"])
 
 
 def _check_chain(description: Mapping[str, Any]) -> None:
@@ -239,7 +273,8 @@ class _Writer:
                 place = int(reference[1:])
                 name = f"w{copy}_{place}"
                 rng = np.random.default_rng([self.seed, copy, i, slot])
-                self._constants.append(self._constant(op, i, slot, place, name, rng))
+                if not (op == "Pow" and "exponent" in self.description["attributes"][i]):
+                    self._constants.append(self._constant(op, i, slot, place, name, rng))
                 values[reference] = name
             names.append(values[reference])
         return names
@@ -257,8 +292,6 @@ class _Writer:
             if data is not None and data["shape"]:
                 array = filling.indices(data["shape"][axis], dtype, shape, rng)
                 return tensor(array, name, dtype)
-        if op == "Pow" and "exponent" in self.description["attributes"][i]:
-            return tensor(np.zeros(shape, np.float32), name)  # replaced when written
         return tensor(filling.constant(op, slot, dtype, shape, rng), name, dtype)
 
     def _as_name(self, entry: Input, name: str) -> str:
@@ -295,6 +328,10 @@ class _Writer:
         )
 
     def _outputs_of(self, i: int) -> int:
+        for value in self.description["attributes"][i].values():
+            if isinstance(value, Mapping) and "body" in value:
+                carried = 1 if self.description["op_types"][i] == "Loop" else 0
+                return len(value["body"]["outputs"]) - carried
         references = [*self.description["results"]]
         for edge in self.description["edges"]:
             references += edge
@@ -336,28 +373,31 @@ class _Writer:
             return
         self._nodes.append(node)
 
+    def _version_of(self, domain: str) -> int:
+        """Of a domain that is not ONNX's main one."""
+        types = self.description["op_types"]
+        places = [i for i, op in enumerate(types) if split_type(op)[0] == domain == "ai.onnx.ml"]
+        return max((_lowest(self.description, i) for i in places), default=1)
+
     def model(self) -> Any:
         """The model with all copies that were added."""
-        used = {name for node in self._nodes for name in node.input}
         graph = onnx.helper.make_graph(
             self._nodes,
             "kernel",
             list(self._inputs.values()),
             list(self._outputs.values()),
-            [constant for constant in self._constants if constant.name in used],
+            self._constants,
         )
         domains = dict.fromkeys(node.domain for node in self._nodes)
         imports = [onnx.helper.make_opsetid("", self.opset)]
         imports += [
-            onnx.helper.make_opsetid(domain, _version_of(domain)) for domain in domains if domain
+            onnx.helper.make_opsetid(domain, self._version_of(domain))
+            for domain in domains
+            if domain
         ]
         return onnx.helper.make_model(
             graph, opset_imports=imports, ir_version=_IR_VERSION, producer_name="lwprof"
         )
-
-
-def _version_of(domain: str) -> int:
-    return {"ai.onnx.ml": 3, "ai.onnx.preview.training": 1}.get(domain, 1)
 
 
 def _added_to_convolution(description: Mapping[str, Any]) -> frozenset[int]:

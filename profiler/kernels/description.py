@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lwprof.profiler.kernels.arithmetic import COMMUTATIVE
@@ -41,6 +42,9 @@ def describe(calls: Sequence[Call]) -> dict[str, Any]:
         if form.op in COMMUTATIVE:
             values.sort(key=lambda value: _order(value, made))
         edges.append([_reference(value, made, places, inputs) for value in values])
+    if inputs and all(value.constant for value in inputs):
+        # Work on constants that is left to run is work like any other.
+        inputs[0] = replace(inputs[0], constant=False, data=None)
     used = {reference for edge in edges for reference in edge}
     results = [
         (reference, value)

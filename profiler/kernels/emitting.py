@@ -70,6 +70,11 @@ def written(site: Site) -> Written:
     return (site.attributes, site.inputs) if rule is None else rule(site)
 
 
+def parameters_of(op: str) -> frozenset[str]:
+    """Attributes of a canonical operator that are inputs when it is written."""
+    return _PARAMETERS.get(op, frozenset())
+
+
 def _ints(values: list[int]) -> np.ndarray[Any, Any]:
     return np.array(values, dtype=np.int64)
 
@@ -94,13 +99,6 @@ def _gemm(site: Site) -> Written:
         return site.attributes, site.inputs
     row = site.random(2, site.output_dtype(), (site.output_shape()[1],))
     return site.attributes, [*site.inputs, row]
-
-
-def _pool(site: Site) -> Written:
-    attributes = dict(site.attributes)
-    if site.op != "MaxPool" and set(attributes.get("dilations", [1])) == {1}:
-        attributes.pop("dilations", None)
-    return attributes, site.inputs
 
 
 def _shaped(site: Site) -> Written:
@@ -206,12 +204,13 @@ def _scalar(name: str) -> Callable[[Site], Written]:
 
 
 def _one_hot(site: Site) -> Written:
-    if len(site.inputs) > 1:
+    spec = site.input_specs[1] if len(site.inputs) == 2 else None
+    if spec is None:
         return site.attributes, site.inputs
-    depth = site.output_shape()[site.attributes["axis"]]
-    kind = np.dtype(site.output_dtype())
-    values = np.array([0, 1]).astype(kind)
-    return site.attributes, [*site.inputs, np.array(depth, dtype=np.int64), values]
+    count = site.output_shape()[site.attributes["axis"]]
+    depth = np.full(spec["shape"], count).astype(np.dtype(spec["dtype"]))
+    values = np.array([0, 1]).astype(np.dtype(site.output_dtype()))
+    return site.attributes, [site.inputs[0], depth, values]
 
 
 def _resize(site: Site) -> Written:
@@ -254,9 +253,6 @@ _RULES: dict[str, Callable[[Site], Written]] = {
     "ConvTranspose": _biased,
     "QLinearConv": _quantised_biased,
     "Gemm": _gemm,
-    **dict.fromkeys(
-        ("MaxPool", "AveragePool", "LpPool", "com.microsoft.QLinearAveragePool"), _pool
-    ),
     **dict.fromkeys(("Reshape", "Expand"), _shaped),
     "ConstantOfShape": _constant_of_shape,
     "Range": _range,
@@ -275,4 +271,15 @@ _RULES: dict[str, Callable[[Site], Written]] = {
     "Resize": _resize,
     "Clip": _clip,
     "Pow": _power,
+}
+
+_PARAMETERS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("Squeeze", "Unsqueeze", *_REDUCTIONS), frozenset({"axes"})),
+    "Slice": frozenset({"axes", "starts", "ends", "steps"}),
+    "Pad": frozenset({"pads"}),
+    "Tile": frozenset({"repeats"}),
+    "TopK": frozenset({"k"}),
+    "CumSum": frozenset({"axis"}),
+    "Trilu": frozenset({"k"}),
+    "Pow": frozenset({"exponent"}),
 }

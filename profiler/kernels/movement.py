@@ -38,7 +38,7 @@ def shaped_by_output(call: Call, attributes: Attributes) -> Result:
     """Reshape, Expand, ConstantOfShape, Range …: the output's shape says it all."""
     first = call.output(0)
     if first is None or first.known_shape is None:
-        return call, attributes
+        return call, {}
     return _keep(call, _OWN_INPUTS[call.op]), {}
 
 
@@ -55,7 +55,14 @@ def cast(call: Call, attributes: Attributes) -> Result:
 
 
 def one_axis(call: Call, attributes: Attributes) -> Result:
-    """Concat, Gather, ArgMax …: the axis counted from the front, always present."""
+    """Concat, Gather, ArgMax …: the axis counted from the front, always present.
+
+    Scatter is the former name of ScatterElements.
+    """
+    if call.op == "Compress" and "axis" not in call.attributes:
+        return call, attributes
+    if call.op == "Scatter":
+        call = replace(call, op="ScatterElements")
     given = call.attributes.get("axis", _AXIS_DEFAULT.get(call.op, 0))
     # Concat's own rank; for OneHot the axis lies in the output.
     reference = call.output(0) if call.op == "OneHot" else call.input(0)
@@ -69,9 +76,9 @@ _AXIS_DEFAULT = {"Flatten": 1, "LayerNormalization": -1, "RMSNormalization": -1,
 def one_hot(call: Call, attributes: Attributes) -> Result:
     """OneHot: depth follows from the output; the two values do not matter."""
     call, attributes = one_axis(call, attributes)
-    first = call.output(0)
-    if first is not None and first.known_shape is not None:
-        call = _keep(call, 1)
+    first, depth = call.output(0), call.input(1)
+    if first is not None and first.known_shape is not None and depth is not None:
+        call = replace(call, inputs=(call.inputs[0], replace(depth, constant=True, data=None)))
     return call, attributes
 
 
@@ -93,7 +100,13 @@ def axes_of_ones(call: Call, attributes: Attributes) -> Result:
     """Squeeze and Unsqueeze: sorted axes of the larger tensor, counted from the front."""
     larger = call.input(0) if call.op == "Squeeze" else call.output(0)
     axes = _parameter(call, 1, attributes, "axes")
-    if axes is None and call.op == "Squeeze" and larger is not None and larger.known_shape:
+    if (
+        axes is None
+        and call.op == "Squeeze"
+        and call.input(1) is None
+        and larger is not None
+        and larger.known_shape
+    ):
         axes = [i for i, extent in enumerate(larger.known_shape) if extent == 1]
     if axes is None:
         return call, attributes

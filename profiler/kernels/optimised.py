@@ -44,6 +44,11 @@ class Node:
         return self.op in _INSERTABLE
 
     @property
+    def rearranges(self) -> bool:
+        """True for insertable operators whose result has other extents than their input."""
+        return self.op in ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+    @property
     def reorders(self) -> bool:
         """True for changes between the plain and the blocked layout."""
         return self.op in (f"{NCHWC_DOMAIN}.ReorderInput", f"{NCHWC_DOMAIN}.ReorderOutput")

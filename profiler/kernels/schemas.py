@@ -50,18 +50,36 @@ def first_opset(op: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def opset_for_types(op: str, inputs: tuple[str | None, ...]) -> int:
-    """The lowest opset, from the reference on, whose ``op`` takes these element types.
+def lowest_opset(
+    op: str,
+    inputs: tuple[str | None, ...],
+    outputs: tuple[str | None, ...],
+    attributes: frozenset[str],
+) -> int:
+    """The lowest opset, from the reference on, in which ``op`` can be written like this.
 
     Args:
         op: an operator type.
         inputs: element types by position, None where unknown or left out.
+        outputs: likewise.
+        attributes: names that must be known.
     """
-    for version in _from_reference():
+    versions = _from_reference() if not split_type(op)[0] else range(_FOREIGN_FROM, 11)
+    for version in versions:
         schema = schema_of(op, version)
-        if schema is not None and _accepts(schema, inputs):
+        if (
+            schema is not None
+            and attributes <= set(schema.attributes)
+            and len(inputs) <= schema.max_input
+            and _accepts(schema.inputs, inputs)
+            and _accepts(schema.outputs, outputs)
+        ):
             return version
-    return first_opset(op)
+    return _FOREIGN_FROM if split_type(op)[0] else first_opset(op)
+
+
+# ai.onnx.ml has versions of its own; this one is as old as the reference opset.
+_FOREIGN_FROM = 3
 
 
 def same_meaning(op: str, opset: int, reference: int) -> bool:
@@ -82,9 +100,8 @@ def _signature(schema: Any) -> tuple[Any, ...]:
     )
 
 
-def _accepts(schema: Any, inputs: tuple[str | None, ...]) -> bool:
-    parameters = schema.inputs
-    for index, dtype in enumerate(inputs):
+def _accepts(parameters: Any, dtypes: tuple[str | None, ...]) -> bool:
+    for index, dtype in enumerate(dtypes):
         if dtype is None or not parameters:
             continue
         parameter = parameters[min(index, len(parameters) - 1)]

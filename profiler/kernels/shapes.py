@@ -62,10 +62,13 @@ def _inferred(node: Any, call: Call) -> list[Value] | None:
         return None
     types, data = {}, {}
     for name, value in zip(node.input, call.inputs, strict=True):
-        if name and value is not None and value.dtype in NUMBERS and value.kind == "tensor":
-            types[name] = onnx.helper.make_tensor_type_proto(NUMBERS[value.dtype], value.shape)
-            if value.data is not None:
-                data[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(value.data))
+        if not name:
+            continue
+        if value is None or value.dtype not in NUMBERS or value.kind in ("map", "sparse"):
+            return None
+        types[name] = _type_proto(value)
+        if value.data is not None:
+            data[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(value.data))
     imports = [onnx.helper.make_opsetid("", call.opset)]
     try:
         found = onnx.shape_inference.infer_node_outputs(
@@ -89,6 +92,13 @@ def _inferred(node: Any, call: Call) -> list[Value] | None:
     if any(value.dtype is None or value.shape is None for value in values[:1]):
         return None
     return values
+
+
+def _type_proto(value: Value) -> Any:
+    inner = onnx.helper.make_tensor_type_proto(NUMBERS[value.dtype or ""], value.shape)
+    if value.kind == "sequence":
+        return onnx.helper.make_sequence_type_proto(inner)
+    return onnx.helper.make_optional_type_proto(inner) if value.kind == "optional" else inner
 
 
 def _fallback(call: Call) -> list[Value]:

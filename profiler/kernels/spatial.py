@@ -59,6 +59,8 @@ def pool(call: Call, attributes: Attributes) -> tuple[Call, Attributes]:
         window["storage_order"] = 1
     if "p" in attributes:
         window["p"] = attributes["p"]
+    if call.op != "MaxPool" and set(window["dilations"]) == {1}:
+        del window["dilations"]  # newer opsets only
     return call, window
 
 

@@ -12,6 +12,7 @@ from lwprof.profiler.graph.model import Tensor
 from lwprof.profiler.kernels.attributes import small_values
 from lwprof.profiler.kernels.bodies import captured_names, encoded_attributes, has_bodies
 from lwprof.profiler.kernels.correspondence import Correspondence
+from lwprof.profiler.kernels.knowing import known_output
 from lwprof.profiler.kernels.optimised import NCHWC_DOMAIN, Node, Optimised
 from lwprof.profiler.kernels.original import Original
 from lwprof.profiler.kernels.shapes import output_values
@@ -83,11 +84,20 @@ class Tracer:
                 value if value is not None else self._checked(rule, node, name)
                 for value, rule, name in zip(known, ruled, node.outputs, strict=True)
             ]
+        if (
+            len(known) == 1
+            and known[0] is not None
+            and known[0].dtype in ("int64", "int32", "bool")
+        ):
+            call = Call(node.op, attributes_of(node.proto), tuple(inputs), (known[0],))
+            known = [replace(known[0], data=known_output(call))]
         found: list[Value | None] = []
         for name, value in zip(node.outputs, known, strict=True):
-            found.append(value if name else None)
-            if name and value is not None:
-                self._values[name] = value
+            # A fresh object: values are told apart by identity.
+            fresh = replace(value) if name and value is not None else None
+            found.append(fresh)
+            if fresh is not None:
+                self._values[name] = fresh
         return found
 
     def _known(self, name: str) -> Value | None:
@@ -99,11 +109,11 @@ class Tracer:
     def _checked(self, rule: Value, node: Node, name: str) -> Value:
         """Falls back on the corresponding original tensor where the rules say nothing."""
         tensor = self._original.graph.tensors.get(self._found.tensor.get(name, ""))
-        if tensor is None:
+        if tensor is None or name in self._found.loose:
             return rule
         if split_type(node.op)[0] == NCHWC_DOMAIN and tensor.shape is not None:
             return replace(rule, shape=tensor.shape)
-        if rule.known_shape is None and tensor.shape is not None:
+        if rule.known_shape is None and tensor.shape is not None and _fits(rule, tensor.shape):
             rule = replace(rule, shape=tensor.shape, kind=tensor.kind)
         return rule if rule.dtype is not None else replace(rule, dtype=tensor.dtype)
 
@@ -149,3 +159,12 @@ class Tracer:
 
 def _value(tensor: Tensor) -> Value:
     return Value(tensor.dtype, tensor.shape, tensor.constant, kind=tensor.kind)
+
+
+def _fits(rule: Value, shape: Shape) -> bool:
+    """True if ``shape`` does not contradict what the rule found out."""
+    if rule.shape is None:
+        return True
+    return len(rule.shape) == len(shape) and all(
+        a is None or b is None or a == b for a, b in zip(rule.shape, shape, strict=True)
+    )
