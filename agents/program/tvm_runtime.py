@@ -87,7 +87,11 @@ def _open(tvm: Any, path: str) -> Any:
         if not path.endswith(".so"):
             folder = tempfile.mkdtemp(prefix="lwprof-")
             link = os.path.join(folder, "model.so")
-            os.symlink(path, link)
+            # TVM follows a symbolic link before it looks at the suffix.
+            try:
+                os.link(path, link)
+            except OSError:  # another file system
+                shutil.copyfile(path, link)
             path = link
         return tvm.runtime.load_module(path)
     except Exception as error:
