@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from lwprof.profiler.graph.consumers import Use, uses_of
@@ -56,10 +57,7 @@ def _spec(
         return _map_spec(kind.map_type, seed)
     shape = [_FREE_EXTENT if extent is None else extent for extent in _shape(tensor)]
     dtype = tensor.dtype or "float32"
-    elements = 1
-    for extent in shape:
-        elements *= extent
-    fill = _fill(tensor.name, dtype, elements, uses, seed)
+    fill = _fill(tensor.name, dtype, shape, uses, seed)
     return {"kind": "tensor", "dtype": dtype, "shape": shape, "fill": fill}
 
 
@@ -78,7 +76,8 @@ def _map_spec(kind: Any, seed: int) -> dict[str, Any]:
     return {"kind": "map", "keys": keys, "values": values}
 
 
-def _fill(name: str, dtype: str, elements: int, uses: list[Use], seed: int) -> dict[str, Any]:
+def _fill(name: str, dtype: str, shape: list[int], uses: list[Use], seed: int) -> dict[str, Any]:
+    elements = prod(shape)
     if dtype == "string":
         return _strings(elements, seed)
     if is_floating(dtype):
@@ -93,7 +92,7 @@ def _fill(name: str, dtype: str, elements: int, uses: list[Use], seed: int) -> d
             return _exact(wanted, dtype, elements)
     if high is not None:
         return {"kind": "integers", "low": low, "high": max(high, low + 1), "seed": seed}
-    if dtype == "int64" and uses and 2 <= elements <= _SHAPE_LIKE and _counts(uses):
+    if dtype == "int64" and len(shape) == 1 and 2 <= elements <= _SHAPE_LIKE and _counts(uses):
         return {"kind": "constant", "value": _EXTENT}
     return _plain(name, dtype, seed)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from lwprof.errors import UsageError
 from lwprof.profiler.graph.model import Graph, Operator
 from lwprof.profiler.graph.reading import read
+from lwprof.profiler.graph.text import count_text, macs_text
 from lwprof.units import format_quantity
 
 SCHEMA = "lwprof.inspection/1"
@@ -211,20 +212,13 @@ class Inspection:
 def _figures(model: ModelInspection) -> list[str]:
     return [
         model.name,
-        f"{macs_text(model)} MACs",
-        f"{format_quantity(model.params, '')} parameters",
+        f"{macs_text(model.macs, model.counted_macs)} MACs",
+        f"{count_text(model.params)} parameters",
         f"{format_quantity(model.size_bytes, 'B')} size",
         f"{format_quantity(model.peak_memory_bytes, 'B')} peak activations",
         f"{len(model.operators)} operators",
         *([f"unknown: {', '.join(model.unknown)}"] if model.unknown else []),
     ]
-
-
-def macs_text(model: ModelInspection) -> str:
-    """MACs for people; ``≥`` before a total in which some operators could not be counted."""
-    if model.macs is not None:
-        return format_quantity(model.macs, "")
-    return f"≥ {format_quantity(model.counted_macs, '')}"
 
 
 def inspect(

@@ -41,8 +41,8 @@ CASES = [
     ("integer", "(uint8[3,4] a, int8[4,5] b) => (int32[3,5] y)", "y = MatMulInteger(a, b)", 60),
     ("integer conv", "(uint8[1,2,6,6] x, uint8[3,2,3,3] w) => (int32[1,3,4,4] y)",
      "y = ConvInteger(x, w)", 3 * 16 * 2 * 9),
-    ("quantised conv", "(uint8[1,2,6,6] x, float s, uint8 z, int8[3,2,3,3] w, int8 zw) "
-     "=> (uint8[1,3,4,4] y)", "y = QLinearConv(x, s, z, w, s, zw, s, z)", 3 * 16 * 2 * 9),
+    ("quantised conv", ("(uint8[1,2,6,6] x, float s, uint8 z, int8[3,2,3,3] w, int8 zw) "
+     "=> (uint8[1,3,4,4] y)"), "y = QLinearConv(x, s, z, w, s, zw, s, z)", 3 * 16 * 2 * 9),
     ("quantised matmul", "(uint8[3,4] a, float s, uint8 z, uint8[4,5] b) => (uint8[3,5] y)",
      "y = QLinearMatMul(a, s, z, b, s, z, s, z)", 60),
     ("lstm", "(float[7,2,5] x, float[1,12,5] w, float[1,12,3] r) => (float[7,1,2,3] y)",

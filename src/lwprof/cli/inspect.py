@@ -10,6 +10,7 @@ import click
 
 from lwprof.cli.choices import _InputShape
 from lwprof.cli.output import check_writable, console, printable, write_json
+from lwprof.profiler.graph.text import count_text, macs_text
 from lwprof.units import format_quantity
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ def _show_one(model: ModelInspection, out: Console, show_all: bool) -> None:
 
 
 def _show_totals(model: ModelInspection, out: Console) -> None:
-    from lwprof.profiler.graph.inspection import macs_text
-
     graph = model.graph
     inputs = "; ".join(
         f"{printable(t.name)} {t.dtype} {_shape_text(t.shape)}" for t in graph.inputs
@@ -96,7 +95,7 @@ def _show_totals(model: ModelInspection, out: Console) -> None:
     rows = [
         ("inputs", inputs or "none"),
         ("operators", str(len(model.operators))),
-        ("MACs", macs_text(model)),
+        ("MACs", macs_text(model.macs, model.counted_macs)),
         ("parameters", f"{model.params:,}"),
         ("size", format_quantity(model.size_bytes, "B")),
         ("peak activations",
@@ -150,7 +149,8 @@ def _total(group: Sequence[Operator], field: str, unit: str) -> str:
     values = [getattr(operator, field) for operator in group]
     if all(value is None for value in values):
         return "unknown"
-    text = format_quantity(_sum(group, field), unit)
+    total = _sum(group, field)
+    text = format_quantity(total, unit) if unit else count_text(total)
     return f"≥ {text}" if None in values else text
 
 
@@ -161,8 +161,8 @@ def _show_operators(model: ModelInspection, chosen: Sequence[Operator], out: Con
         table.add_row(
             printable(operator.name),
             printable(operator.type),
-            format_quantity(operator.macs, ""),
-            format_quantity(operator.params, ""),
+            count_text(operator.macs),
+            count_text(operator.params),
             format_quantity(operator.bytes_read, "B"),
             format_quantity(operator.bytes_written, "B"),
             _shape_text(output.shape if output is not None else None),
@@ -188,8 +188,6 @@ def _show_kernels(model: ModelInspection, out: Console, show_all: bool) -> None:
 
 
 def _show_several(result: Inspection, out: Console) -> None:
-    from lwprof.profiler.graph.inspection import macs_text
-
     table = _table(
         "model", "operators", "MACs", "parameters", "size", "peak activations", "unknown"
     )
@@ -197,8 +195,8 @@ def _show_several(result: Inspection, out: Console) -> None:
         table.add_row(
             printable(model.name),
             str(len(model.operators)),
-            macs_text(model),
-            format_quantity(model.params, ""),
+            macs_text(model.macs, model.counted_macs),
+            count_text(model.params),
             format_quantity(model.size_bytes, "B"),
             format_quantity(model.peak_memory_bytes, "B"),
             printable(", ".join(model.unknown), 40),
