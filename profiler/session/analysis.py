@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from lwprof.profiler.statistics import (
     percentile_interval,
 )
 from lwprof.profiler.store import Block
+from lwprof.units import format_quantity
 
 Array = NDArray[np.float64]
 
@@ -41,6 +43,7 @@ def model_result(
     end_to_end: Sequence[Block],
     in_context: Sequence[Block],
     alone: Mapping[str, Alone],
+    sustained: Sequence[Block] = (),
     level: float = 0.95,
 ) -> ModelResult:
     """The result of one model from its blocks.
@@ -76,12 +79,39 @@ def model_result(
         macs=graph.macs,
         params=graph.params,
         schedule=prepared.schedule,
+        sustained=sustained_state(sustained, level),
         blocks=[
             {"median_s": float(np.exp(b.log_median)), "n": b.n, "flags": list(b.flags),
              "sequence": b.sequence}
             for b in end_to_end if b.log_median is not None
         ],
     )  # fmt: skip
+
+
+def sustained_state(blocks: Sequence[Block], level: float = 0.95) -> dict[str, Any] | None:
+    """The latency after a long load, beside the latency at its start; None without such a block.
+
+    The steady state is the last third of the load. Its interval allows for the correlation
+    of neighbouring stretches, but it is one process: it says nothing about other processes.
+    """
+    if not blocks:
+        return None
+    payload = blocks[-1].payload
+    slices = reading.slices_s(payload["script"], payload["record"], "plain")
+    medians = np.array([np.median(part) for part in slices])
+    third = max(1, len(medians) // 3)
+    steady = mean_interval(medians[-third:], level=level, serial=third > 1)
+    ratio = steady.value / float(medians[0])
+    seconds = float(sum(part.sum() for part in slices))
+    return {
+        "seconds": seconds,
+        "initial_s": float(medians[0]),
+        "latency_s": steady.to_json(),
+        "ratio": ratio,
+        "flags": list(blocks[-1].flags),
+        "summary": f"{format_quantity(steady.value, 's')} after {seconds:.0f} s of load, "
+        f"{ratio:.2f} × the start",
+    }
 
 
 def overhead_estimates(blocks: Sequence[Block], level: float = 0.95) -> dict[str, Estimate]:

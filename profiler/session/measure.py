@@ -73,6 +73,8 @@ class Campaign:
                     self.runner.execute(arm, subject, script)
                 self._look()
                 self._report()
+            for model in self.models if self.effort.sustained_s else []:
+                self._sustain(model)
         except BudgetSpent:
             self.spent = True
 
@@ -85,6 +87,16 @@ class Campaign:
         view = reading.end_to_end(done[0].payload["script"], done[0].payload["record"])
         model.latency_s = float(np.median(view.times_s))
         self._look()
+
+    def _sustain(self, model: _Model) -> None:
+        """A long load in one process; the last thing, so that it heats nothing else."""
+        if self.runner.blocks("sustained", model.key):
+            return
+        self.runner.progress(f"{model.prepared.graph.name} under load", 0.0, 0.0)
+        script = scripts.sustained(
+            model.prepared.runnable, self.effort.sustained_s, model.latency_s, self.affinity
+        )
+        self.runner.execute("sustained", model.key, script)
 
     def _round(self) -> list[tuple[str, str, dict[str, Any]]]:
         visits: list[tuple[str, str, dict[str, Any]]] = []
@@ -156,7 +168,8 @@ class Campaign:
                 f"{model.prepared.graph.name} was measured once: give a larger --budget"
             )
         in_context = self.runner.blocks("in_context", model.key)
-        return model_result(model.prepared, end_to_end, in_context, known)
+        sustained = self.runner.blocks("sustained", model.key)
+        return model_result(model.prepared, end_to_end, in_context, known, sustained)
 
 
 def measure(
@@ -192,7 +205,7 @@ def measure(
     request = {
         "kind": "measure", "context": context.key,
         "models": sorted(p.graph.sha256 for p in prepared),
-        "arms": [effort.kernels, effort.isolated],
+        "arms": [effort.kernels, effort.isolated, effort.sustained_s],
         "tune_s": settings.tune_s,
     }  # fmt: skip
     store.put_device(link.stored_device())

@@ -86,7 +86,7 @@ def command(**options: Any) -> None:
     models = list(options["models"])
     budget = options["budget_s"] or (180.0 * len(models) if models else 1200.0)
     effort = Effort(
-        budget_s=budget,
+        budget_s=budget + options["sustained_s"] * len(models),
         rel_ci=options["rel_ci"],
         kernels=options["kernels"],
         fresh=options["fresh"],
