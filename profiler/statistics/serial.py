@@ -86,8 +86,10 @@ def _rows(values: Floats, positions: npt.ArrayLike | None) -> tuple[Floats, Floa
     n = np.shape(values)[-1]
     rows = np.asarray(values, dtype=np.float64).reshape(-1, n)
     places = np.arange(n, dtype=np.float64) if positions is None else np.asarray(positions, float)
-    places = np.broadcast_to(places.reshape(-1, n), rows.shape)
-    return rows, places / np.median(np.diff(places, axis=1), axis=1, keepdims=True)
+    gaps = np.diff(np.broadcast_to(places.reshape(-1, n), rows.shape), axis=1)
+    # Two values at nearly the same place would count as one; keep them a little apart.
+    gaps = np.maximum(gaps / np.median(gaps, axis=1, keepdims=True), 1e-3)
+    return rows, np.concatenate([np.zeros_like(gaps[:, :1]), np.cumsum(gaps, axis=1)], axis=1)
 
 
 def _fitted(n: int) -> int:
@@ -103,22 +105,25 @@ def _grid() -> tuple[Floats, Floats]:
 def _mixture(rows: Floats, places: Floats) -> tuple[Floats, Floats]:
     """Posterior weight of each φ and the mean's standard error under it, shapes (φ, rows)."""
     phis, prior = _grid()
-    log_weights, errors = [], []
-    # Equal values leave rounding only; a floor keeps the logarithm finite.
-    floor = (np.finfo(float).eps * np.max(np.abs(rows), axis=1)) ** 2 + 1e-300
-    for phi, weight in zip(phis, prior, strict=True):
-        log_likelihood, squares = _given_phi(rows, places, float(phi), floor)
-        variance_of_mean = _mean_variance_factor(places, float(phi))
-        df = rows.shape[1] - _fitted(rows.shape[1])
-        log_weights.append(np.log(weight) + log_likelihood)
-        errors.append(np.sqrt(squares / df * variance_of_mean))
-    stacked = np.array(log_weights)
-    weights = np.exp(stacked - stacked.max(axis=0))
-    return np.asarray(weights / weights.sum(axis=0)), np.array(errors)
+    found = [given_correlation(rows, places, float(phi)) for phi in phis]
+    log_weights = np.log(prior)[:, None] + np.array([evidence for evidence, _, _ in found])
+    weights = np.exp(log_weights - log_weights.max(axis=0))
+    errors = np.array([error for _, _, error in found])
+    return np.asarray(weights / weights.sum(axis=0)), errors
 
 
-def _given_phi(rows: Floats, places: Floats, phi: float, floor: Floats) -> tuple[Floats, Floats]:
-    """Marginal log likelihood of φ and the generalised residual sum of squares, per row."""
+def given_correlation(rows: Floats, places: Floats, phi: float) -> tuple[Floats, Floats, Floats]:
+    """What the model says of each row if the correlation is φ.
+
+    Args:
+        rows: shape (m, n).
+        places: shape (m, n), increasing.
+        phi: correlation at distance 1, in [0, 1).
+
+    Returns:
+        Marginal log likelihood (a, b and the scale integrated out, up to a constant),
+        generalised residual sum of squares, standard error of the plain mean; shape (m,).
+    """
     link = phi ** np.diff(places, axis=1) if phi > 0 else np.zeros_like(places[:, 1:])
     fresh = 1.0 - link**2
 
@@ -138,21 +143,21 @@ def _given_phi(rows: Floats, places: Floats, phi: float, floor: Floats) -> tuple
         slope_square = np.sum(slope**2, axis=1)
         rest = rest - slope * (np.sum(slope * rest, axis=1) / slope_square)[:, None]
         log_determinant = log_determinant + np.log(slope_square)
+    # Equal values leave rounding only; a floor keeps the logarithm finite.
+    floor = (np.finfo(float).eps * np.max(np.abs(rows), axis=1)) ** 2 + 1e-300
     squares = np.sum(rest**2, axis=1) + floor
     spread = np.sum(np.log(fresh), axis=1)
-    degrees = n - _fitted(n)
-    return -0.5 * (spread + log_determinant + degrees * np.log(squares)), squares
+    df = n - _fitted(n)
+    evidence = -0.5 * (spread + log_determinant + df * np.log(squares))
+    return evidence, squares, np.sqrt(squares / df * _mean_variance_factor(link))
 
 
-def _mean_variance_factor(places: Floats, phi: float) -> Floats:
-    """Variance of the plain mean of n unit-variance values with correlation φ^distance."""
-    n = places.shape[1]
-    if phi == 0:
-        return np.full(places.shape[0], 1.0 / n)
+def _mean_variance_factor(link: Floats) -> Floats:
+    """Variance of the plain mean of unit-variance values with neighbours correlated by ``link``."""
+    n = link.shape[1] + 1
+    carried = np.zeros(link.shape[0])
+    pairs = np.zeros(link.shape[0])
     # Sum of φ^|s_i - s_j| over i < j by carrying the sum over earlier i forward.
-    carried = np.zeros(places.shape[0])
-    pairs = np.zeros(places.shape[0])
-    link = phi ** np.diff(places, axis=1)
     for i in range(n - 1):
         carried = (carried + 1.0) * link[:, i]
         pairs += carried

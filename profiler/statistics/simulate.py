@@ -24,11 +24,12 @@ counted as truth, every interval below would cover more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from lwprof.errors import UsageError
 from lwprof.profiler.statistics.student import Floats
 
 Flags = npt.NDArray[np.bool_]
@@ -44,6 +45,7 @@ STRESSES = (
     "rare_mode",
     "cyclic_drift",
     "alternating",
+    "throttling_and_autocorrelated",
 )
 """Harder or odder than the bar asks for; published beside it."""
 
@@ -68,16 +70,29 @@ class Sessions:
     correlation: Floats
     own_variance: Floats
 
-    def first(self, n: int) -> Sessions:
-        """The same sessions stopped after n blocks."""
-        return Sessions(
-            self.log_medians[:, :n],
-            self.expected[:, :n],
-            self.flagged[:, :n],
-            self.linked_variance,
-            self.correlation,
-            self.own_variance,
-        )
+    def taken(self, blocks: int) -> Sessions:
+        """The same sessions, ended at the moment they had this many unflagged blocks."""
+        late = np.cumsum(~self.flagged, axis=1) > blocks
+        return replace(self, flagged=self.flagged | late)
+
+    def rows(self, index: npt.NDArray[np.intp]) -> Sessions:
+        """Some of the sessions."""
+        return Sessions(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def unflagged(self) -> npt.NDArray[np.intp]:
+        """How many blocks of each session are unflagged, shape (m,)."""
+        return np.asarray(np.sum(~self.flagged, axis=1))
+
+    def values(self, blocks: int) -> Floats:
+        """The first unflagged log block medians, shape (m, blocks), in time order.
+
+        Raises:
+            UsageError: a session has fewer.
+        """
+        if np.any(self.unflagged() < blocks):
+            raise UsageError(f"a simulated session has fewer than {blocks} unflagged blocks")
+        order = np.argsort(self.flagged, axis=1, kind="stable")[:, :blocks]
+        return np.take_along_axis(self.log_medians, order, axis=1)
 
     def truth(self) -> Floats:
         """The estimand of each session, log seconds, shape (m,); NaN where all is flagged."""
@@ -122,8 +137,10 @@ def sessions(kind: str, m: int, n: int, rng: np.random.Generator, spread: float 
             2-core virtual machines showed 0.07 to 0.17, quiet machines less.
 
     Raises:
-        KeyError: an unknown class.
+        UsageError: an unknown class.
     """
+    if kind not in _MAKERS:
+        raise UsageError(f"unknown class {kind!r}; one of {', '.join(_MAKERS)}")
     return _MAKERS[kind](m, n, rng, spread)
 
 
@@ -249,7 +266,9 @@ def _cyclic_drift(m: int, n: int, rng: np.random.Generator, spread: float) -> Se
     return _plain(m, n, rng, own=spread**2, drift=size * np.sin(2 * np.pi * waves * t + phase))
 
 
-def _throttling(m: int, n: int, rng: np.random.Generator, spread: float) -> Sessions:
+def _throttling(
+    m: int, n: int, rng: np.random.Generator, spread: float, correlation: float = 0.0
+) -> Sessions:
     """Spells of throttling (20 to 60 % slower) that the throttle counter flags.
 
     The device heats from the start (a drift of up to one spread), throttles for a
@@ -261,7 +280,9 @@ def _throttling(m: int, n: int, rng: np.random.Generator, spread: float) -> Sess
         m,
         n,
         rng,
-        own=spread**2,
+        linked=spread**2 if correlation else 0.0,
+        correlation=correlation,
+        own=0.0 if correlation else spread**2,
         drift=rng.uniform(0.0, spread, (m, 1)) * np.linspace(0.0, 1.0, n)[None, :],
     )
     hot = np.zeros((m, n), dtype=bool)
@@ -278,6 +299,10 @@ def _throttling(m: int, n: int, rng: np.random.Generator, spread: float) -> Sess
         base.correlation,
         base.own_variance,
     )
+
+
+def _throttling_correlated(m: int, n: int, rng: np.random.Generator, spread: float) -> Sessions:
+    return _throttling(m, n, rng, spread, 0.6)
 
 
 def _alternating(m: int, n: int, rng: np.random.Generator, spread: float) -> Sessions:
@@ -297,4 +322,5 @@ _MAKERS: Mapping[str, _Maker] = {
     "rare_mode": _rare_mode,
     "cyclic_drift": _cyclic_drift,
     "alternating": _alternating,
+    "throttling_and_autocorrelated": _throttling_correlated,
 }
