@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lwprof.zoo import Figures, Network
 
 _SCHEMA = "lwprof.zoo/1"
+_PAPER = 56  # characters of a title, shortened in its middle so that the number stays
 _JSON_HELP = "Write the result as JSON to FILE, or to standard output for '-'."
 
 
@@ -119,9 +120,9 @@ def _show_list(rows: Sequence[tuple[Network, Figures]]) -> None:
     table = Table(box=None, pad_edge=False)
     longest = max(len(entry.name) for entry, _ in rows)
     table.add_column("network", no_wrap=True, min_width=longest)
-    for title in ("parameters", "MACs", "peak memory", "year"):
-        table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
-    table.add_column("paper", overflow="ellipsis", no_wrap=True)
+    for title, width in (("parameters", 10), ("MACs", 6), ("peak memory", 11), ("year", 4)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    table.add_column("paper", overflow="ellipsis", no_wrap=True, min_width=10)
     for entry, figures in rows:
         table.add_row(
             entry.name,
@@ -129,7 +130,7 @@ def _show_list(rows: Sequence[tuple[Network, Figures]]) -> None:
             format_quantity(figures.macs, ""),
             format_quantity(figures.peak_memory_bytes, "B"),
             str(entry.year),
-            entry.paper,
+            printable(entry.paper, _PAPER),
         )
     out = console()
     out.print(table)
