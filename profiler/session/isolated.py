@@ -154,7 +154,9 @@ def _positive(values: Array, level: float) -> Estimate:
     estimate = mean_interval(values, level=level)
     if estimate.value > 0 and estimate.low > 0:
         return estimate
-    bound = max(estimate.high, 1e-8)
+    # One visit bounds nothing by itself: the method's own resolution does then.
+    high = estimate.high if np.isfinite(estimate.high) else PROFILE_RESOLUTION_S
+    bound = max(high, 1e-8)
     return Estimate(bound, 0.0, bound, level=level, blocks=len(values), at_most=True)
 
 

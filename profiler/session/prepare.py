@@ -119,6 +119,8 @@ def kernel_cost(kernel: Kernel, operators: Mapping[str, Operator]) -> tuple[int 
 
 def workload_cost(workload: Workload) -> tuple[int | None, int | None]:
     """MACs and bytes of one execution of a workload that belongs to no model."""
+    if all(op.startswith("Reorder") for op in workload.op_types):
+        return 0, None  # a layout change of the runtime's own: no arithmetic
     graph = read(workload.to_model(), name=workload.key)
     moved = [t.elements and nbytes(t.dtype, t.elements) for t in (*graph.inputs, *graph.outputs)]
     return graph.macs, _total(moved)

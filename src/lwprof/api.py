@@ -176,8 +176,8 @@ def _campaign(
     announce(
         f"campaign on {link.name}: {len(networks)} networks, {total} kernels, "
         f"{len(workloads)} different workloads, {ISOLATED_BLOCKS} visits each, "
-        f"about {0.08 * ISOLATED_BLOCKS * len(workloads) / 60:.0f} min "
-        f"(budget {effort.budget_s / 60:.0f} min)"
+        f"about {0.08 * ISOLATED_BLOCKS * len(workloads) / 60:.1f} min "
+        f"(budget {effort.budget_s / 60:.1f} min)"
     )
     return measure_kernels(
         link, workloads, settings, effort, database, seed=seed, progress=progress

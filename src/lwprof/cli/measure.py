@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -122,7 +123,8 @@ def show(result: MeasurementResult, out: Console, *, show_all: bool = False) -> 
     for model in result.models:
         _show_model(model, result, out, show_all)
     if result.kernels:
-        _show_kernels(result.kernels, sum(k.latency_s.value for k in result.kernels), out, show_all)
+        total = sum(k.latency_s.value for k in result.kernels)
+        _show_kernels(result.kernels, total, out, show_all, result.workloads)
         out.print(f"{len(result.kernels)} kernels in the lookup table of {result.device}")
 
 
@@ -166,7 +168,11 @@ def _show_model(model: ModelResult, result: MeasurementResult, out: Console, all
 
 
 def _show_kernels(
-    kernels: tuple[KernelResult, ...], total_s: float, out: Console, all_: bool
+    kernels: tuple[KernelResult, ...],
+    total_s: float,
+    out: Console,
+    all_: bool,
+    workloads: Mapping[str, Any] | None = None,
 ) -> None:
     from rich.table import Table
 
@@ -184,7 +190,7 @@ def _show_kernels(
             with_interval(kernel.isolated_latency_s, "s") if kernel.isolated_latency_s else "–",
             format_quantity(kernel.macs, ""),
             printable("+".join(kernel.operators), 28),
-            printable(kernel.nodes[0] if kernel.nodes else "(inserted by the runtime)", 32),
+            printable(_origin(kernel, workloads), 32),
         )
     out.print(table)
     if len(shown) < len(ranked):
@@ -193,6 +199,18 @@ def _show_kernels(
             f"  … {len(ranked) - len(shown)} more kernels, {format_quantity(rest, 's')} together "
             "(--all shows them)"
         )
+
+
+def _origin(kernel: KernelResult, workloads: Mapping[str, Any] | None) -> str:
+    """Where a kernel comes from: its first node, or its shapes when it belongs to no model."""
+    if workloads is not None:
+        found = workloads.get(kernel.workload, {})
+        sides = [
+            "×".join("?" if extent is None else str(extent) for extent in value["shape"] or ())
+            for value in (*found.get("inputs", ())[:1], *found.get("outputs", ())[:1])
+        ]
+        return " → ".join(sides)
+    return kernel.nodes[0] if kernel.nodes else "(inserted by the runtime)"
 
 
 def _percentiles(model: ModelResult) -> str | None:
