@@ -1,0 +1,128 @@
+"""AdderNet and AdderSR: the l1 distance in place of the product.
+
+ONNX has no adder convolution, so it is written out: the patches of the image (slices,
+concatenated), Sub, Abs, ReduceSum. No runtime has a kernel for it, which is the point
+of measuring it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lwprof.zoo.blocks import RESIDUAL, conv_bn
+from lwprof.zoo.builder import Net
+from lwprof.zoo.graph import Value
+from lwprof.zoo.registry import network
+
+_PAPER = "AdderNet: Do We Really Need Multiplications in Deep Learning?, arXiv 1912.13200"
+_SR_PAPER = "AdderSR: Towards Energy Efficient Image Super-Resolution, arXiv 2009.08891"
+
+
+def adder_conv(net: Net, x: Value, out: int, kernel: int = 3, stride: int = 1) -> Value:
+    """Minus the l1 distance between every patch of ``x`` and each of ``out`` filters."""
+    patches = _patches(net, x, kernel, stride)
+    n, fan_in, height, width = patches.shape
+    weight = net.parameter(net.draw((out, fan_in, 1), 1.0))
+    columns = net.reshape(patches, (n, 1, fan_in, height * width))
+    shape = (n, out, fan_in, height * width)
+    distance = net.op("Abs", [net.op("Sub", [columns, weight], shape)], shape)
+    total = net.op("ReduceSum", [distance, net.integers([2])], (n, out, height * width), keepdims=0)
+    # Moments of the folded normal |x − w|, fan_in of them summed. All of them grow with the
+    # loudness of the patch, hence the correlation (seen in the networks below).
+    std, mean = math.hypot(x.std, 1.0), x.mean
+    folded = std * math.sqrt(2 / math.pi) * math.exp(-(mean**2) / (2 * std**2))
+    folded += mean * math.erf(mean / (std * math.sqrt(2)))
+    variance = fan_in * (mean**2 + std**2 - folded**2) * (1 + 0.05 * fan_in)
+    power = (fan_in * folded) ** 2 + variance
+    y = net.op("Neg", [total], total.shape, power, -fan_in * folded)
+    return net.reshape(y, (n, out, height, width))
+
+
+def _patches(net: Net, x: Value, kernel: int, stride: int) -> Value:
+    """Every pixel's k×k neighbourhood as channels: (n, k·k·c, height, width)."""
+    n, c, height, width = x.shape
+    pad = kernel // 2
+    if pad:
+        shape = (n, c, height + 2 * pad, width + 2 * pad)
+        x = net.op("Pad", [x, net.integers([0, 0, pad, pad, 0, 0, pad, pad])], shape)
+    size = [(extent - 1) // stride + 1 for extent in (height, width)]
+    if kernel == stride == 1:
+        return x
+    views = []
+    for i in range(kernel):
+        for j in range(kernel):
+            stop = [i + (size[0] - 1) * stride + 1, j + (size[1] - 1) * stride + 1]
+            bounds = [net.integers(v) for v in ([i, j], stop, [2, 3], [stride, stride])]
+            views.append(net.op("Slice", [x, *bounds], (n, c, *size)))
+    return net.concat(views)
+
+
+def _adder_bn(
+    net: Net, x: Value, out: int, kernel: int, stride: int = 1, act: str | None = None,
+    gain: float = 1.0,
+) -> Value:  # fmt: skip
+    return net.act(net.batch_norm(adder_conv(net, x, out, kernel, stride), gain), act)
+
+
+def _block(net: Net, x: Value, channels: int, stride: int, bottleneck: bool) -> Value:
+    if bottleneck:
+        out = 4 * channels
+        y = _adder_bn(net, _adder_bn(net, x, channels, 1, 1, "relu"), channels, 3, stride, "relu")
+        y = _adder_bn(net, y, out, 1, gain=RESIDUAL)
+    else:
+        out = channels
+        y = _adder_bn(net, x, out, 3, stride, "relu")
+        y = _adder_bn(net, y, out, 3, gain=RESIDUAL)
+    if stride > 1 or x.channels != out:
+        x = _adder_bn(net, x, out, 1, stride)
+    return net.act(net.add(y, x), "relu")
+
+
+@network("addernet_resnet20", year=2019, paper=_PAPER, params=272_484, resolution=32, classes=10,
+         depths=(3, 3, 3), source="computed from the authors' definition")  # fmt: skip
+@network("addernet_resnet50", year=2019, paper=_PAPER, params=25_559_032, depths=(3, 4, 6, 3),
+         source="computed from the authors' definition: ResNet-50 and a last batch norm")  # fmt: skip
+def addernet(
+    net: Net, depths: tuple[int, ...], resolution: int = 224, classes: int = 1000, batch: int = 1
+) -> Value:
+    """ResNet with adder layers; the first and the last layer multiply."""
+    image, bottleneck = net.input((batch, 3, resolution, resolution)), len(depths) == 4
+    if bottleneck:
+        x = net.pool(conv_bn(net, image, 64, 7, 2), "max", 3, 2, 1)
+    else:
+        x = conv_bn(net, image, 16)
+    for stage, depth in enumerate(depths):
+        for i in range(depth):
+            with net.scope(f"layer{stage + 1}.{i}"):
+                stride = 2 if stage and i == 0 else 1
+                channels = (64 if bottleneck else 16) << stage
+                x = _block(net, x, channels, stride, bottleneck)
+    x = net.conv(net.global_pool(x), classes, 1, bias=bottleneck)
+    return net.flatten(net.batch_norm(x))
+
+
+@network("addersr", year=2020, paper=_SR_PAPER, source="none published: VDSR's shape, narrowed")
+def addersr(
+    net: Net, layers: int = 8, channels: int = 32, resolution: int = 32, batch: int = 1
+) -> Value:
+    """Super-resolution by 2 with adder layers, self-shortcuts and power activations.
+
+    A self-shortcut adds a layer's input to its result, since adder layers cannot learn the
+    identity; the activation is sign(x)·|x|^α with a learned α. Batch normalisation keeps
+    the seeded network's sums finite.
+    """
+    x = net.conv(net.input((batch, 3, resolution, resolution)), channels, bias=True)
+    for i in range(layers):
+        with net.scope(f"layer{i}"):
+            x = net.add(x, _adder_bn(net, x, channels, 3, gain=RESIDUAL))
+            x = power_activation(net, x)
+    x = net.conv(x, 12, bias=True)
+    size = (batch, 3, 2 * resolution, 2 * resolution)
+    return net.op("DepthToSpace", [x], size, blocksize=2, mode="CRD")
+
+
+def power_activation(net: Net, x: Value) -> Value:
+    """sign(x)·|x|^α with one learned α."""
+    alpha = net.parameter(net.draw((1,), 0.02, 0.95), "alpha")
+    power = net.op("Pow", [net.op("Abs", [x], x.shape), alpha], x.shape)
+    return net.op("Mul", [net.op("Sign", [x], x.shape), power], x.shape, x.power)

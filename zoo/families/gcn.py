@@ -1,0 +1,57 @@
+"""Global Convolutional Network: a segmentation head of 1×k + k×1 convolutions on a ResNet."""
+
+from __future__ import annotations
+
+from lwprof.zoo.builder import Net
+from lwprof.zoo.families.resnet import backbone
+from lwprof.zoo.graph import Value
+from lwprof.zoo.registry import network
+
+_PAPER = "Large Kernel Matters: Improve Semantic Segmentation by GCN, arXiv 1703.02719"
+
+
+@network("gcn_resnet50", year=2017, paper=_PAPER, source="none published: k = 15, 21 classes")
+@network("gcn_resnet50_square", year=2017, paper=_PAPER, square=True,
+         source="the same head with k×k kernels, for comparison")  # fmt: skip
+def gcn(
+    net: Net,
+    kernel: int = 15,
+    square: bool = False,
+    resolution: int = 512,
+    classes: int = 21,
+    batch: int = 1,
+) -> Value:
+    """Figure 2 of the paper, at a resolution that 32 divides."""
+    image = net.input((batch, 3, resolution, resolution))
+    stages, score = backbone(net, image, (3, 4, 6, 3), True), None
+    net.gain = 1.0  # no activations between the head's convolutions
+    for features in reversed(stages):
+        with net.scope(f"head{resolution // features.shape[2]}"):
+            y = _refine(net, large_kernel(net, features, classes, kernel, square))
+            score = y if score is None else _refine(net, net.add(_double(net, score), y))
+    assert score is not None
+    return _refine(net, _double(net, _refine(net, _double(net, score))))
+
+
+def large_kernel(net: Net, x: Value, out: int, kernel: int, square: bool = False) -> Value:
+    """k×1 after 1×k plus 1×k after k×1; or, for comparison, one k×k."""
+    if square:
+        return net.conv(x, out, kernel, bias=True)
+    sides = []
+    for shape in ((kernel, 1), (1, kernel)):
+        y = net.conv(x, out, shape, bias=True)
+        sides.append(net.conv(y, out, (shape[1], shape[0]), bias=True))
+    return net.add(*sides)
+
+
+def _refine(net: Net, x: Value) -> Value:
+    y = net.act(net.conv(x, x.channels, bias=True), "relu")
+    return net.add(x, net.conv(y, x.channels, bias=True))
+
+
+def _double(net: Net, x: Value) -> Value:
+    """Learned upsampling by 2: a transposed 4×4 convolution."""
+    n, c, height, width = x.shape
+    weight = net.parameter(net.draw((c, c, 4, 4), (4 * c) ** -0.5))
+    return net.op("ConvTranspose", [x, weight], (n, c, 2 * height, 2 * width), x.power,
+                  kernel_shape=(4, 4), strides=(2, 2), pads=(1, 1, 1, 1))  # fmt: skip

@@ -1,0 +1,63 @@
+"""RepVGG: trained as 3×3 + 1×1 + identity, deployed as one 3×3; both from the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lwprof.zoo.blocks import classifier
+from lwprof.zoo.builder import Net
+from lwprof.zoo.graph import Value
+from lwprof.zoo.registry import network
+from lwprof.zoo.reparameterisation import fold, identity, merge
+
+_PAPER = "RepVGG: Making VGG-style ConvNets Great Again, arXiv 2101.03697"
+_A0, _B0 = ((2, 48), (4, 96), (14, 192), (1, 1280)), ((4, 64), (6, 128), (16, 256), (1, 1280))
+
+
+@network("repvgg_a0", year=2021, paper=_PAPER, params=9_108_968, macs=1.52e9, stages=_A0,
+         source="timm repvgg_a0")  # fmt: skip
+@network("repvgg_a0_deploy", year=2021, paper=_PAPER, params=8_309_384, macs=1.4e9, stages=_A0,
+         deploy=True, source="README of DingXiaoH/RepVGG")  # fmt: skip
+@network("repvgg_b0", year=2021, paper=_PAPER, params=15_817_960, macs=3.41e9, stages=_B0,
+         source="timm repvgg_b0")  # fmt: skip
+@network("repvgg_b0_deploy", year=2021, paper=_PAPER, params=14_339_048, macs=3.1e9, stages=_B0,
+         deploy=True, source="README of DingXiaoH/RepVGG")  # fmt: skip
+def repvgg(
+    net: Net,
+    stages: tuple[tuple[int, int], ...],
+    deploy: bool = False,
+    resolution: int = 224,
+    classes: int = 1000,
+    batch: int = 1,
+) -> Value:
+    """Table 2 of the paper; ``stages`` are (depth, channels)."""
+    x = net.input((batch, 3, resolution, resolution))
+    x = block(net, x, min(64, stages[0][1]), 2, deploy)
+    for stage, (depth, channels) in enumerate(stages):
+        for i in range(depth):
+            with net.scope(f"stage{stage + 1}.{i}"):
+                x = block(net, x, channels, 1 if i else 2, deploy)
+    return classifier(net, x, classes)
+
+
+def block(net: Net, x: Value, out: int, stride: int, deploy: bool) -> Value:
+    """One block; both forms draw the same numbers in the same order."""
+    same = stride == 1 and x.channels == out
+    convolved = Value("", (x.shape[0], out), net.gain * x.power)
+    weights = [net.draw_weight((out, x.channels, k, k)) for k in (3, 1)]
+    norms = [net.draw_norm(convolved, gain) for gain in (0.7, 0.5)]
+    if same:
+        norms.append(net.draw_norm(x, 0.5))
+    power = sum(norm.gain**2 for norm in norms)
+    if deploy and net.weights.constant:
+        y = net.conv_with(x, weights[0], norms[0].beta, stride)
+    elif deploy:
+        parts = [*weights, identity(out, 1)][: len(norms)]
+        kernel, bias = merge([fold(w, n) for w, n in zip(parts, norms, strict=True)], 3)
+        y = net.conv_with(x, kernel, bias, stride)
+    else:
+        y = net.norm_with(net.conv_with(x, weights[0], None, stride), norms[0])
+        y = net.add(y, net.norm_with(net.conv_with(x, weights[1], None, stride), norms[1]))
+        if same:
+            y = net.add(y, net.norm_with(x, norms[2]))
+    return net.act(replace(y, power=power, mean=0.0), "relu")
