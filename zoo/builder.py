@@ -238,13 +238,21 @@ class Net(Graph):
             return x
         if height < size or width < size:
             scales = [1.0, 1.0, size / height, size / width]
-            array = self._constant(np.array(scales, np.float32), onnx.TensorProto.FLOAT)
-            return self.op("Resize", [x, "", array], (*x.shape[:2], size, size), mode="nearest",
-                           coordinate_transformation_mode="asymmetric",
-                           nearest_mode="floor")  # fmt: skip
+            return self._resized(x, scales, (size, size))
         strides = (height // size, width // size)
         kernel = tuple(n - (size - 1) * s for n, s in zip((height, width), strides, strict=True))
         return self.pool(x, "avg", (kernel[0], kernel[1]), strides)
+
+    def upsample(self, x: Value, factor: int) -> Value:
+        """Every pixel repeated ``factor`` times in both directions."""
+        height, width = x.shape[2:]
+        return self._resized(x, [1.0, 1.0, factor, factor], (height * factor, width * factor))
+
+    def _resized(self, x: Value, scales: Sequence[float], size: tuple[int, int]) -> Value:
+        array = self._constant(np.array(scales, np.float32), onnx.TensorProto.FLOAT)
+        return self.op("Resize", [x, "", array], (*x.shape[:2], *size), mode="nearest",
+                       coordinate_transformation_mode="asymmetric",
+                       nearest_mode="floor")  # fmt: skip
 
     def add(self, x: Value, y: Value) -> Value:
         """Element-wise sum."""
