@@ -114,7 +114,7 @@ class Campaign:
 
     def _isolated_visits(self) -> list[tuple[str, str, dict[str, Any]]]:
         done = self.runner.blocks("isolated", VISITS)
-        counts = {key: 0 for key in self.wanted}
+        counts = dict.fromkeys(self.wanted, 0)
         for block in done:
             for step in block.payload["script"]["steps"]:
                 if step["do"] == "profile" and step["session"] in counts:

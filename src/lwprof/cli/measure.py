@@ -139,23 +139,18 @@ def _show_model(model: ModelResult, result: MeasurementResult, out: Console, all
     )
     if model.kernels:
         _show_kernels(model.kernels, model.latency_s.value, out, all_)
+    load = f"{with_interval(model.load_s, 's')}, {with_interval(model.first_inference_s, 's')}"
+    work = f"{format_quantity(model.macs, '')} MACs, {format_quantity(model.params, '')} parameters"
     rows = [
         ("end to end", with_interval(model.latency_s, "s")),
         ("between kernels", with_interval(model.gap_s, "s") if model.gap_s else None),
         ("p95, p99", _percentiles(model)),
-        ("load, first inference",
-         f"{with_interval(model.load_s, 's')}, {with_interval(model.first_inference_s, 's')}"),
+        ("load, first inference", load),
         ("peak memory", with_interval(model.peak_memory_bytes, "B")),
         ("energy", "unknown: this device has no energy sensor"),
-        ("work", f"{format_quantity(model.macs, '')} MACs, {format_quantity(model.params, '')} "
-                 "parameters"),
-    ]  # fmt: skip
-    if model.closure is not None:
-        closure = model.closure
-        rows.append(
-            ("closure", f"kernels + gap = {format_quantity(closure.sum_s, 's')}, "
-                        f"{closure.error:+.1%} of the end-to-end time beside them")
-        )  # fmt: skip
+        ("work", work),
+        ("closure", _closure(model)),
+    ]
     if model.sustained is not None:
         rows.append(("sustained", str(model.sustained["summary"])))
     if model.schedule is not None:
@@ -211,6 +206,13 @@ def _origin(kernel: KernelResult, workloads: Mapping[str, Any] | None) -> str:
         ]
         return " → ".join(sides)
     return kernel.nodes[0] if kernel.nodes else "(inserted by the runtime)"
+
+
+def _closure(model: ModelResult) -> str | None:
+    if model.closure is None:
+        return None
+    total, error = format_quantity(model.closure.sum_s, "s"), model.closure.error
+    return f"kernels + gap = {total}, {error:+.1%} of the end-to-end time beside them"
 
 
 def _percentiles(model: ModelResult) -> str | None:
