@@ -78,7 +78,9 @@ def trial(rng: random.Random, length_s: float) -> dict:
         store, out = f"{folder}/m.db", f"{folder}/r.json"
         victim = kill_once(rng, store, out, length_s)
         before = blocks(store)
-        done = subprocess.run(command(store, out), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command(store, out), check=False, capture_output=True, text=True, timeout=300
+        )
         after = blocks(store)
         result = json.loads(Path(out).read_text()) if done.returncode == 0 else {}
         return {

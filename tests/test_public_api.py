@@ -18,5 +18,5 @@ def test_importing_lwprof_loads_nothing_heavy() -> None:
         "heavy = {'numpy', 'onnx', 'pandas', 'sqlalchemy', 'rich', 'onnxruntime', 'click'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

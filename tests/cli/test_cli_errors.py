@@ -11,7 +11,11 @@ import pytest
 
 def lwprof(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lwprof", *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "lwprof", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -61,7 +65,7 @@ def test_help_loads_nothing_heavy() -> None:
         "heavy = {'numpy', 'onnx', 'pandas', 'sqlalchemy', 'rich', 'onnxruntime', 'sklearn'}\n"
         "print('LOADED', sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "LOADED []" in done.stdout
 
 
