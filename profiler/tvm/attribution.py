@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from lwprof.profiler.kernels.original import Original
 from lwprof.profiler.kernels.tracing import Tracer
 from lwprof.profiler.kernels.values import Call, Value, join_type
 from lwprof.profiler.kernels.workload import Workload
+from lwprof.profiler.tvm.layout import LAYOUT
+
+_NUMBER = re.compile(r"\d+(?=_|$)")
 
 
 class Attribution:
@@ -43,6 +47,7 @@ class Attribution:
         runtime_node: str,
         function: str,
         positions: Sequence[int],
+        parts: bool,
         arguments: Sequence[tuple[str, tuple[int, ...]]],
     ) -> Kernel:
         """Describe one call of a fused function.
@@ -52,13 +57,17 @@ class Attribution:
             function: the function's name.
             positions: nodes of the simplified graph that it computes; none for a
                 conversion that TVM added.
+            parts: whether other functions compute parts of the same nodes.
             arguments: element type and shape of its arguments, the result last.
         """
         if not positions:
             added = Workload.from_calls([_added(function, arguments)])
             return Kernel(added, added.op_types, (), runtime_node, "tvm", "layout")
-        calls = [call for position in positions for call in self._calls[position]]
-        workload = Workload.from_calls(calls)
+        if parts:
+            workload = Workload.from_calls([_added(function, arguments)])
+        else:
+            calls = [call for position in positions for call in self._calls[position]]
+            workload = Workload.from_calls(calls)
         places = sorted({place for position in positions for place in self._members[position]})
         operators = [self._operators[place] for place in places]
         types = tuple(join_type(o.domain, o.type) for o in operators) or workload.op_types
@@ -67,7 +76,8 @@ class Attribution:
 
 
 def _added(function: str, arguments: Sequence[tuple[str, tuple[int, ...]]]) -> Call:
-    """A call that stands for no operator: a change of layout, a library routine."""
+    """A call that is no operator of the model: a change of layout, a part of an operator."""
     values = [Value(dtype, shape) for dtype, shape in arguments] or [Value(None, None)]
-    name = "LayoutTransform" if "layout" in function else function
+    # TVM numbers functions of one kind as it meets them.
+    name = "LayoutTransform" if function.startswith(LAYOUT) else _NUMBER.sub("", function)
     return Call(f"tvm.{name}", {}, tuple(values[:-1]), (values[-1],))

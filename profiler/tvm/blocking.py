@@ -235,14 +235,32 @@ def _matmul(rewriter: Rewriter, call: Any) -> Made | None:
     if len(size) < 2 or constant(data) is not None or 0 in size or 0 in numbers.shape:
         return None
     width = int(numbers.shape[1])
+    block = _dense_block(width, rewriter.block)
     made = rewriter.bb.call_te(
         lambda x, w: computes.dense(x, w, width),
         rewriter.replaced(data),
-        relax.const(computes.pack_dense(numbers, rewriter.block)),
+        relax.const(computes.pack_dense(numbers, block)),
         primfunc_name_hint="dense",
         primfunc_attrs={"op_pattern": OUT_ELEMENTWISE_FUSABLE},
     )
     return Made(made, False)
+
+
+def _dense_block(width: int, lanes: int) -> int:
+    """Columns in a block: a vector, or half or a quarter where that leaves no remainder."""
+    return next((b for b in (lanes, lanes // 2, lanes // 4) if b > 1 and width % b == 0), lanes)
+
+
+def _reshape(rewriter: Rewriter, call: Any) -> Made | None:
+    """A reshape to the shape that the value has already is no work."""
+    from tvm import relax
+
+    size = static_shape(call.args[0])
+    if size is None or size != static_shape(call) or not isinstance(call.args[0], relax.Var):
+        return None
+    if rewriter.is_blocked(call.args[0]):
+        return Made(rewriter.blocked(call.args[0]), True)
+    return Made(rewriter.plain(call.args[0]), False)
 
 
 _HANDLERS: dict[str, Callable[[Rewriter, Any], Made | None]] = {
@@ -254,4 +272,5 @@ _HANDLERS: dict[str, Callable[[Rewriter, Any], Made | None]] = {
     "relax.max": _reduction,
     "relax.concat": _concat,
     "relax.matmul": _matmul,
+    "relax.reshape": _reshape,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def compile_model(
     cache_dir: Path | None = None,
     tune_s: float = 0.0,
     schedules: bool = True,
+    search: bool = True,
     progress: Progress | None = None,
 ) -> TvmArtifact:
     """Compile a model with TVM for this machine.
@@ -40,6 +42,8 @@ def compile_model(
         tune_s: seconds to spend on a wider search of tiles for the kernels that
             take most of the time; what it finds is kept for later calls.
         schedules: False leaves every function unscheduled (``untuned``).
+        search: False takes each template's most promising tiles unmeasured, which
+            compiles fast; nothing is kept of it but the compiled model.
         progress: called with what is being done and the fraction done, 0 to 1.
 
     Returns:
@@ -55,7 +59,10 @@ def compile_model(
 
     graph = model if isinstance(model, Graph) else read(model)
     folder = artifacts.cache_folder(cache_dir)
-    compilation = _Compilation(graph, folder, threads, schedules, progress or _silent)
+    mode = "search" if search else "first"
+    if not schedules:
+        mode = "untuned"
+    compilation = _Compilation(graph, folder, threads, mode, progress or _silent)
     cached = artifacts.load(compilation.description)
     if cached is not None and tune_s <= cached.tuned_s and compilation.is_current(cached):
         return cached
@@ -66,19 +73,19 @@ class _Compilation:
     """One model on its way through the compiler."""
 
     def __init__(
-        self, graph: Graph, folder: Path, threads: int, schedules: bool, progress: Progress
+        self, graph: Graph, folder: Path, threads: int, mode: str, progress: Progress
     ) -> None:
         tvm = toolchain.require_tvm()
         self._graph = graph
         self._threads = threads
-        self._schedules = schedules
+        self._mode = mode
         self._progress = progress
         self._target = toolchain.host_target(threads)
         self._unit = toolchain.vector_unit(self._target)
         self._version = str(tvm.__version__)
         context = f"{self._unit}|{threads}|{self._version}|{TEMPLATE_VERSION}"
         self._store = Store(folder / "tiles", context)
-        facts = f"{graph.sha256}|{self._target}|{context}|{schedules}|{artifacts.FORMAT}"
+        facts = f"{graph.sha256}|{self._target}|{context}|{mode}|{artifacts.FORMAT}"
         key = hashlib.sha256(facts.encode()).hexdigest()
         self.description = folder / f"{key}.json"
         self._library = folder / f"{key}.so"
@@ -89,7 +96,7 @@ class _Compilation:
         self._progress("reading the model", 0.0)
         simplified = simplify(self._graph.proto)
         module = frontend.import_model(simplified, self._graph.name)
-        if self._schedules:
+        if self._mode != "untuned":
             module = layout.block_layouts(module, self._unit)
         lowered = fusion.lower(module)
         scheduled = self._scheduled(lowered, tune_s)
@@ -123,16 +130,17 @@ class _Compilation:
 
     def is_current(self, cached: TvmArtifact) -> bool:
         """Whether no better plan was found since, by tuning another model."""
-        return all(
+        return self._mode != "search" or all(
             (known := self._store.get(identity)) is not None and known.label == label
             for identity, label in cached.tiles.items()
         )
 
     def _scheduled(self, lowered: fusion.Lowered, tune_s: float) -> scheduling.Scheduled:
-        if not self._schedules:
+        if self._mode == "untuned":
             labels = dict.fromkeys((f for f, _ in lowered.calls), scheduling.UNTUNED)
             return scheduling.Scheduled(lowered.module, labels, {})
-        picker = Picker(self._target, Setting(self._unit, self._threads), self._store)
+        setting = Setting(self._unit, self._threads)
+        picker = Picker(self._target, setting, self._store if self._mode == "search" else None)
         return scheduling.schedule(lowered, picker, self._threads, tune_s, self._progress)
 
 
@@ -148,16 +156,18 @@ def _kernels(
 ) -> list[TvmKernel]:
     """Join the calls of the library with the calls that fusion traced."""
     traced = list(lowered.calls)
-    kernels = []
-    for index, name in enumerate(names or [function for function, _ in traced]):
+    joined: list[tuple[str, tuple[int, ...]]] = []
+    for name in names or [function for function, _ in traced]:
         # Lowering may turn a call into a view or add calls of its own; order is kept.
         place = next((i for i, (function, _) in enumerate(traced) if function == name), None)
-        positions: tuple[int, ...] = ()
-        if place is not None:
-            positions = traced[place][1]
-            traced = traced[place + 1 :]
+        joined.append((name, () if place is None else traced[place][1]))
+        traced = traced if place is None else traced[place + 1 :]
+    uses = Counter(position for _, positions in joined for position in positions)
+    kernels = []
+    for index, (name, positions) in enumerate(joined):
         arguments = fusion.arguments_of(lowered.module, name)
-        kernel = attribution.kernel(f"{index}:{name}", name, positions, arguments)
+        parts = any(uses[position] > 1 for position in positions)
+        kernel = attribution.kernel(f"{index}:{name}", name, positions, parts, arguments)
         label = scheduled.labels.get(name, "packed")
         kernels.append(TvmKernel(kernel, name, arguments, label))
     return kernels

@@ -65,7 +65,7 @@ def _importer_class() -> Any:
             self._positions = positions
 
         def _convert_operator(self, op_name: str, inputs: Any, attrs: Any, opset: int) -> Any:
-            short = _clip(relax, inputs, attrs, opset) if op_name == "Clip" else None
+            short = _shorter(relax, op_name, inputs, attrs, opset)
             position = self._positions.get(attrs["tvm_custom"]["name"])
             if short is None:
                 short = super()._convert_operator(op_name, inputs, attrs, opset)
@@ -79,6 +79,20 @@ def _importer_class() -> Any:
             return value
 
     return LabellingImporter
+
+
+def _shorter(relax: Any, op_name: str, inputs: Any, attrs: Any, opset: int) -> Any | None:
+    """A form that fuses, where the importer's own does not; else None."""
+    if op_name == "Clip":
+        return _clip(relax, inputs, attrs, opset)
+    pairs = {"Sum": relax.op.add, "Max": relax.op.maximum, "Min": relax.op.minimum}
+    if op_name in pairs and len(inputs) > 1:
+        # The importer stacks the inputs into one tensor and reduces that.
+        total = inputs[0]
+        for term in list(inputs)[1:]:
+            total = pairs[op_name](total, term)
+        return total
+    return None
 
 
 def _clip(relax: Any, inputs: Any, attrs: Any, opset: int) -> Any | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+
 from lwprof.profiler.tvm.frontend import position_of
 from lwprof.profiler.tvm.layout import LAYOUT
 
@@ -244,8 +246,8 @@ class _Ledger:
     def _constant(value: Any) -> Any:
         """Constants differ by the memory that holds them; text would copy the weights."""
         held: Any = getattr(value, "value", None)
-        if hasattr(held, "numpy"):
-            return ("constant", int(held.numpy().ctypes.data))
+        if hasattr(held, "__dlpack__"):
+            return ("constant", numpy.from_dlpack(held).ctypes.data, tuple(held.shape))
         if isinstance(value, tuple):
             return tuple(_Ledger._constant(item) for item in value)
         return str(value)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 
-from lwprof.profiler.tvm.templates import TEMPLATES, Plan, Setting, Template, stages_of
+from lwprof.profiler.tvm.templates import TEMPLATES, Plan, Setting, Stage, Template, stages_of
 from lwprof.profiler.tvm.toolchain import quietly
 
 #: Part of every key on disk; raise it whenever a template makes other code.
@@ -110,10 +110,10 @@ class Picker:
     Args:
         target: the ``tvm.target.Target``.
         setting: the vector unit and the threads.
-        store: plans picked before.
+        store: plans picked before; None to take plans unmeasured.
     """
 
-    def __init__(self, target: Any, setting: Setting, store: Store) -> None:
+    def __init__(self, target: Any, setting: Setting, store: Store | None) -> None:
         self._target = target
         self._setting = setting
         self._store = store
@@ -125,6 +125,8 @@ class Picker:
             None when no template fits: the function stays unscheduled.
         """
         stages = stages_of(function)
+        if self._store is None:
+            return self._first(function, stages)
         identity = identity_of(function)
         known = self._store.get(identity)
         if known is not None:
@@ -140,6 +142,14 @@ class Picker:
                 picked = Picked(plan, seconds, len(measured), tuned=False, complete=False)
                 self._store.put(identity, picked)
                 return picked
+        return None
+
+    def _first(self, function: Any, stages: Sequence[Stage]) -> Picked | None:
+        """The most promising plan that can be carried out."""
+        for template in TEMPLATES:
+            for plan in template.plans(stages, self._setting)[:SHORT]:
+                if self._apply(template, function, plan) is not None:
+                    return Picked(plan, 0.0, 0, tuned=False, complete=False)
         return None
 
     def tune(self, function: Any, known: Picked, enough: Callable[[], bool]) -> Picked:
@@ -172,7 +182,8 @@ class Picker:
             tried += len(batch)
         complete = around and not waiting
         picked = Picked(leader, seconds, tried, tuned=True, complete=complete)
-        self._store.put(identity_of(function), picked)
+        if self._store is not None:
+            self._store.put(identity_of(function), picked)
         return picked
 
     def schedule(self, function: Any, picked: Picked) -> Any | None:

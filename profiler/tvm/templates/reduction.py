@@ -105,18 +105,12 @@ def _reduce(s: Any, block: Any, stage: Stage, setting: Setting, in_lanes: bool) 
 
 def _reads_along(s: Any, block: Any, depth: int) -> bool:
     """Whether the last index of the block's input moves with a reduced axis."""
-    from tvm.tirx.stmt_functor import post_order_visit
+    from tvm.tirx.analysis import undefined_vars
 
     statement = s.get(block)
-    reduced = list(statement.iter_vars)[depth:]
-    found = False
-
-    def visit(node: Any) -> None:
-        nonlocal found
-        found = found or any(node.same_as(variable.var) for variable in reduced)
-
+    reduced = [variable.var for variable in list(statement.iter_vars)[depth:]]
     for region in statement.reads:
         if len(region.region):
-            post_order_visit(region.region[-1].min, visit)
-            break
-    return found
+            moving = undefined_vars(region.region[-1].min)
+            return any(used.same_as(variable) for used in moving for variable in reduced)
+    return False
