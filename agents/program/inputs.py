@@ -125,7 +125,7 @@ def _cast(array: Any, dtype: str, shape: Tuple[int, ...], what: str) -> Any:
 def _normal_numbers(array: Any) -> Any:
     """``array`` with denormals (real and imaginary parts alike) set to zero."""
     if array.dtype.kind in "fc":
-        parts = array.view(array.real.dtype)
+        parts = array.reshape(-1).view(array.real.dtype)  # a view, of 0-d arrays too
         parts[numpy.abs(parts) < numpy.finfo(parts.dtype).tiny] = 0
     return array
 

@@ -53,7 +53,9 @@ def test_real_network_is_timed_and_profiled_end_to_end(agent: Agent) -> None:
     assert len(profile.durations_ns) == len(profile.run_ns) == 2 * 2 + 3
     assert sorted(node.name for node in profile.nodes) == sorted(kernels)
     assert {node.provider for node in profile.nodes} == {"CPUExecutionProvider"}
-    timed_runs = [t for part in first.times_ns["profiled"] + second.times_ns["profiled"] for t in part]
+    timed_runs = [
+        t for part in first.times_ns["profiled"] + second.times_ns["profiled"] for t in part
+    ]
     for row, run_ns, whole_ns in zip(profile.durations_ns, profile.run_ns, timed_runs, strict=True):
         # Each profiled run lies inside our own timing of the same call (ticks of 1 µs).
         assert sum(row) <= run_ns + 1000 * len(row) and run_ns <= whole_ns + 2000
@@ -62,7 +64,7 @@ def test_real_network_is_timed_and_profiled_end_to_end(agent: Agent) -> None:
 
 
 def test_record_says_what_the_worker_really_was(agent: Agent) -> None:
-    cpu = sorted(os.sched_getaffinity(0))[-1]
+    cpu = max(os.sched_getaffinity(0))
     sha = agent.put(chain())
     block = script(load(sha), timed(["plain"]))
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
@@ -73,7 +75,7 @@ def test_record_says_what_the_worker_really_was(agent: Agent) -> None:
     assert worker.pid != os.getpid()
     assert worker.rss_start_bytes and worker.rss_peak_bytes
     assert 1e6 < worker.rss_start_bytes <= worker.rss_peak_bytes
-    assert worker.cpu_s is not None and 0 < worker.cpu_s
+    assert worker.cpu_s is not None and worker.cpu_s > 0
     again = agent.run_block(script(load(sha), timed(["plain"])))
     assert again.workers[0].pid != worker.pid
     assert record.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()

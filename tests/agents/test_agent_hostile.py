@@ -157,8 +157,8 @@ def test_wrong_records_are_refused(record: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (lambda r: frame('{"id": %d, "ok": {"x": NaN}}' % r["id"]), DeviceError),
-        (lambda r: frame('{"id": %d, "ok": {"x": 1e999}}' % r["id"]), DeviceError),
+        (lambda r: frame(f'{{"id": {r["id"]}, "ok": {{"x": NaN}}}}'), DeviceError),
+        (lambda r: frame(f'{{"id": {r["id"]}, "ok": {{"x": 1e999}}}}'), DeviceError),
         (lambda r: struct.pack("<I", 0xFFFFFFFF), DeviceError),
         (lambda r: b"\x1b[2Jnot a frame at all", DeviceError),
         (lambda r: frame("[]"), DeviceError),
@@ -210,9 +210,10 @@ def test_events_may_precede_the_answer() -> None:
 def test_a_file_that_is_not_the_one_announced_is_refused() -> None:
     reply = {"providers": ["CPU"], "outputs": [],
              "optimised": {"sha256": "0" * 64, "size_bytes": 1}}  # fmt: skip
-    with ScriptedTarget(ok(reply)) as target, Agent(target) as agent:
-        with pytest.raises(DeviceTransient, match="damaged"):
-            agent.prepare("0" * 64, {}, None)
+    agent = Agent(ScriptedTarget(ok(reply)))
+    agent.open()
+    with pytest.raises(DeviceTransient, match="damaged"):
+        agent.prepare("0" * 64, {}, None)
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -236,7 +237,9 @@ PLACES = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(PLACES, st.data())
-def test_a_record_with_anything_anywhere_is_good_or_refused(value: Any, data: st.DataObject) -> None:
+def test_a_record_with_anything_anywhere_is_good_or_refused(
+    value: Any, data: st.DataObject
+) -> None:
     record: Any = json.loads(json.dumps(RECORD))
     place, depth = record, 0
     while True:
