@@ -15,7 +15,6 @@ import resource
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from lwprof.cli.main import main
 from lwprof.profiler.graph import inspection  # noqa: F401
 
 _LIMIT_S = 20
+_LIMIT_WALL_S = 120  # of a machine that others use as well
 _LIMIT_BYTES = 3 * 2**30
 _BAR_S, _BAR_BYTES = 10.0, 2**30
 
@@ -39,7 +39,7 @@ class Outcome:
 
     code: int
     text: str
-    seconds: float
+    seconds: float  # of processor time
     peak_bytes: int
 
     @property
@@ -64,14 +64,14 @@ class Outcome:
 def run(arguments_: list[str], scratch: Path) -> Outcome:
     """Runs the command line in a forked child under limits of CPU time and memory."""
     errors = scratch / "stderr"
-    started = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         _child(arguments_, errors)
     _, status, usage = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     text = errors.read_bytes().decode("utf-8", "replace")
-    return Outcome(code, text, time.perf_counter() - started, usage.ru_maxrss * 1024)
+    seconds = usage.ru_utime + usage.ru_stime
+    return Outcome(code, text, seconds, usage.ru_maxrss * 1024)
 
 
 def _child(arguments_: list[str], errors: Path) -> None:
@@ -79,7 +79,7 @@ def _child(arguments_: list[str], errors: Path) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (_LIMIT_S, _LIMIT_S))
         resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_BYTES, _LIMIT_BYTES))
-        signal.alarm(_LIMIT_S)
+        signal.alarm(_LIMIT_WALL_S)
         handle = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -100,14 +100,18 @@ def _read(loaded: Loaded, name: str, place: _Place) -> bytes:
     if Path(place.location).is_absolute() or not path.is_relative_to(folder):
         raise ModelError(f"{label} lies outside the model's folder: refused")
     try:
-        # Non-blocking, so that a pipe put in the file's place cannot hang us.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        return _read_regular(path, place, label)
     except OSError as error:
         raise ModelError(
             f"{label} cannot be read ({error.strerror}): keep it beside the model"
         ) from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+
+
+def _read_regular(path: Path, place: _Place, label: str) -> bytes:
+    # Non-blocking, so that a pipe put in the file's place cannot hang us.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ModelError(f"{label} is not a regular file: refused")
         if place.offset + place.length > status.st_size:
@@ -115,5 +119,8 @@ def _read(loaded: Loaded, name: str, place: _Place) -> bytes:
                 f"{label} is too short: {place.offset + place.length} bytes are needed, "
                 f"the file has {status.st_size}"
             )
-        file.seek(place.offset)
-        return file.read(place.length)
+        with open(handle, "rb", closefd=False) as file:
+            file.seek(place.offset)
+            return file.read(place.length)
+    finally:
+        os.close(handle)

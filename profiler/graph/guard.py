@@ -34,6 +34,11 @@ def guard(model: Any, where: str) -> None:
     """
     if not model.HasField("graph"):
         raise ModelError(f"{where} holds no graph: it is not an ONNX model, or an empty one")
+    if not 1 <= model.ir_version <= onnx.IR_VERSION:
+        raise ModelError(
+            f"{where} says IR version {model.ir_version}; the installed onnx knows 1 to "
+            f"{onnx.IR_VERSION}: the file is corrupt, or needs a newer onnx"
+        )
     _check_opsets(model, where)
     _check_size(model, where)
     for graph in all_graphs(model):
