@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from lwprof.profiler.tvm import computes
 from lwprof.profiler.tvm.computes import ConvShape
@@ -53,10 +56,15 @@ _ELEMENTWISE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An expression of the new module, and whether its value is blocked."""
+    """An expression of the new module.
+
+    Attributes:
+        value: the expression.
+        groups: groups of channels that fill blocks of their own; 0 for a plain value.
+    """
 
     value: Any
-    blocked: bool
+    groups: int
 
 
 def rewrite(rewriter: Rewriter, call: Any) -> Made | None:
@@ -77,8 +85,6 @@ def rewrite(rewriter: Rewriter, call: Any) -> Made | None:
 
 
 def _conv(rewriter: Rewriter, call: Any) -> Made | None:
-    from tvm import relax
-
     data, weight = call.args
     numbers, size = constant(weight), static_shape(data)
     attributes = call.attrs
@@ -87,36 +93,76 @@ def _conv(rewriter: Rewriter, call: Any) -> Made | None:
         return None
     if layouts != ("NCHW", "OIHW") or str(attributes.out_layout) != "NCHW":
         return None
-    shape = _conv_shape(attributes, numbers.shape, size[1], rewriter.block)
-    if shape is None or min(shape.output_size(*size[2:])) < 1:
+    groups = int(attributes.groups)
+    if groups > 1 and numbers.shape[1] == 1 and numbers.shape[0] < groups * rewriter.block:
+        return _depthwise(rewriter, attributes, data, numbers)
+    merged = _merged_groups(numbers, groups, rewriter.block)
+    if merged > 1:
+        numbers, groups = computes.merge_groups(numbers, groups, merged), groups // merged
+    shape = _conv_shape(attributes, numbers.shape, groups, rewriter.block)
+    if min(shape.output_size(*size[2:])) < 1:
         return None
     source = rewriter.plain(data) if shape.in_block == 1 else rewriter.blocked(data)
-    if shape.groups > 1 and shape.groups == size[1]:
-        packed = computes.pack_depthwise(numbers, rewriter.block)
-        function, hint = computes.depthwise, "depthwise_conv2d"
+    packed = computes.pack_conv(numbers, shape)
+    made = _fusable(rewriter, lambda x, w: computes.conv(x, w, shape), source, packed, "conv2d")
+    return Made(made, 1 if numbers.shape[0] // groups % rewriter.block == 0 else groups)
+
+
+def _depthwise(rewriter: Rewriter, attributes: Any, data: Any, weight: NDArray[Any]) -> Made | None:
+    """Each output channel reads one input channel; with a multiplier, several read the same."""
+    groups, outs = int(attributes.groups), int(weight.shape[0])
+    shape = _conv_shape(attributes, weight.shape, outs, rewriter.block)
+    if min(shape.output_size(*(static_shape(data) or ())[2:])) < 1:
+        return None
+    if outs == groups:
+        source = rewriter.blocked(data)
     else:
-        packed = computes.pack_conv(numbers, shape)
-        function, hint = computes.conv, "conv2d"
-    made = rewriter.bb.call_te(
-        lambda x, w: function(x, w, shape),
-        source,
+        wide = rewriter.convert(
+            lambda x: computes.to_blocked(
+                computes.repeat_channels(x, outs // groups), rewriter.block, 1
+            ),
+            rewriter.plain(data),
+        )
+        source = wide
+    packed = computes.pack_depthwise(weight, rewriter.block)
+    function = functools.partial(computes.depthwise, shape=shape)
+    return Made(_fusable(rewriter, function, source, packed, "depthwise_conv2d"), 1)
+
+
+def _fusable(
+    rewriter: Rewriter, function: Callable[[Any, Any], Any], data: Any, packed: Any, name: str
+) -> Any:
+    """A call of our own tensor expression, into which elementwise operators may be fused."""
+    from tvm import relax
+
+    return rewriter.bb.call_te(
+        lambda x, w: function(x, w),
+        data,
         relax.const(packed),
-        primfunc_name_hint=hint,
+        primfunc_name_hint=name,
         primfunc_attrs={"op_pattern": OUT_ELEMENTWISE_FUSABLE},
     )
-    return Made(made, True)
 
 
-def _conv_shape(
-    attributes: Any, weight: tuple[int, ...], channels: int, block: int
-) -> ConvShape | None:
-    """Describe a convolution; None when no blocked form is made for it."""
-    groups = int(attributes.groups)
+def _merged_groups(weight: NDArray[Any], groups: int, block: int) -> int:
+    """Groups to merge so that their channels fill blocks; 1 where that costs more than padding.
+
+    Merging m groups multiplies the sums by m, padding by the lanes left empty.
+    """
+    outs, ins = weight.shape[0] // groups, weight.shape[1]
+    padding = computes.blocks(outs, block) * block / outs
+    fits = (
+        m for m in range(1, groups + 1)
+        if groups % m == 0 and outs * m % block == 0 and ins * m % block == 0
+    )  # fmt: skip
+    merged = next(fits, 0)
+    return merged if 1 < merged <= padding else 1
+
+
+def _conv_shape(attributes: Any, weight: tuple[int, ...], groups: int, block: int) -> ConvShape:
+    """Describe a convolution; few or odd input channels are read from NCHW."""
     outs, ins, rows, columns = weight
-    depthwise = groups > 1 and groups == channels == outs
-    if groups > 1 and not depthwise and (ins % block or (outs // groups) % block):
-        return None
-    plain = groups == 1 and channels < _PLAIN_INPUT
+    plain = ins % block if groups > 1 else ins < _PLAIN_INPUT
     top, left, bottom, right = (int(p) for p in attributes.padding)
     return ConvShape(
         weight=(outs, ins, rows, columns),
@@ -134,29 +180,41 @@ def _elementwise(rewriter: Rewriter, call: Any) -> Made | None:
     from tvm import relax
 
     size = static_shape(call)
-    if size is None or len(size) != 4 or not any(rewriter.is_blocked(a) for a in call.args):
+    forms = [groups for argument in call.args for groups in rewriter.groups(argument)]
+    if size is None or len(size) != 4 or not forms:
         return None
-    arguments = []
+    groups = min(forms)
+    arguments: list[Any] = []
     for argument in call.args:
-        numbers, extents = constant(argument), static_shape(argument)
         if isinstance(argument, relax.Var):
+            extents = static_shape(argument)
             if extents is None or len(extents) != 4 or extents[1] != size[1]:
                 return None
-            arguments.append(("value", argument))
-        elif numbers is None:
-            arguments.append(("literal", argument))
-        elif numbers.size == 1:
-            arguments.append(("literal", relax.const(numbers.reshape(()))))
-        elif extents is None or numbers.ndim > 4:
-            return None
+            arguments.append(argument)
         else:
-            spread = numbers.reshape((1,) * (4 - numbers.ndim) + numbers.shape)
-            if spread.shape[1] not in (1, size[1]):
+            packed = _packed_operand(argument, size[1], rewriter.block, groups)
+            if packed is None:
                 return None
-            packed = computes.pack_channels(spread, rewriter.block)
-            arguments.append(("literal", relax.const(packed)))
-    values = [rewriter.blocked(a) if kind == "value" else a for kind, a in arguments]
-    return Made(relax.Call(call.op, values, call.attrs, call.ty_args), True)
+            arguments.append(packed)
+    values = [rewriter.blocked(a, groups) if isinstance(a, relax.Var) else a for a in arguments]
+    return Made(relax.Call(call.op, values, call.attrs, call.ty_args), groups)
+
+
+def _packed_operand(argument: Any, channels: int, block: int, groups: int) -> Any | None:
+    """A constant operand on blocked channels, or anything else as it is; None if neither."""
+    from tvm import relax
+
+    numbers = constant(argument)
+    if numbers is None:
+        return argument
+    if numbers.size == 1:
+        return relax.const(numbers.reshape(()))
+    if static_shape(argument) is None or numbers.ndim > 4:
+        return None
+    spread = numbers.reshape((1,) * (4 - numbers.ndim) + numbers.shape)
+    if spread.shape[1] not in (1, channels):
+        return None
+    return relax.const(computes.pack_channels(spread, block, groups))
 
 
 def _reduction(rewriter: Rewriter, call: Any) -> Made | None:
@@ -165,17 +223,19 @@ def _reduction(rewriter: Rewriter, call: Any) -> Made | None:
 
     size = static_shape(call.args[0])
     axes = call.attrs.axis
-    if size is None or len(size) != 4 or axes is None or not rewriter.is_blocked(call.args[0]):
+    forms = rewriter.groups(call.args[0])
+    if size is None or len(size) != 4 or axes is None or not forms:
         return None
     if sorted(int(a) % 4 for a in axes) != [2, 3]:
         return None
     reduce = {"relax.mean": relax.op.mean, "relax.sum": relax.op.sum, "relax.max": relax.op.max}
-    blocked = reduce[str(call.op.name)](rewriter.blocked(call.args[0]), [2, 3], keepdims=True)
+    value = rewriter.blocked(call.args[0], forms[0])
+    blocked = reduce[str(call.op.name)](value, [2, 3], keepdims=True)
     if call.attrs.keepdims:
-        return Made(blocked, True)
+        return Made(blocked, forms[0])
     whole = rewriter.bb.emit(blocked)
-    plain = rewriter.convert(lambda data: computes.to_plain(data, size[1]), whole)
-    return Made(relax.op.reshape(plain, size[:2]), False)
+    plain = rewriter.convert(lambda data: computes.to_plain(data, size[1], forms[0]), whole)
+    return Made(relax.op.reshape(plain, size[:2]), 0)
 
 
 def _pool(kind: str) -> Callable[[Rewriter, Any], Made | None]:
@@ -184,7 +244,8 @@ def _pool(kind: str) -> Callable[[Rewriter, Any], Made | None]:
 
         data, attributes = call.args[0], call.attrs
         layouts = {str(attributes.layout), str(attributes.out_layout)}
-        if not rewriter.is_blocked(data) or layouts != {"NCHW"}:
+        forms = rewriter.groups(data)
+        if not forms or layouts != {"NCHW"}:
             return None
         made = rewriter.bb.call_te(
             lambda x: topi.nn.pool2d(
@@ -198,10 +259,10 @@ def _pool(kind: str) -> Callable[[Rewriter, Any], Made | None]:
                 layout=f"NCHW{rewriter.block}c",
                 count_include_pad=attributes.count_include_pad,
             ),
-            rewriter.blocked(data),
+            rewriter.blocked(data, forms[0]),
             primfunc_name_hint=f"{kind}_pool2d",
         )
-        return Made(made, True)
+        return Made(made, forms[0])
 
     return handler
 
@@ -211,7 +272,7 @@ def _concat(rewriter: Rewriter, call: Any) -> Made | None:
     from tvm import relax
 
     parts = call.args[0]
-    if not isinstance(parts, relax.Tuple) or not any(rewriter.is_blocked(p) for p in parts.fields):
+    if not isinstance(parts, relax.Tuple) or not any(1 in rewriter.groups(p) for p in parts.fields):
         return None
     sizes = [static_shape(part) for part in parts.fields]
     if any(s is None or len(s) != 4 or s[1] % rewriter.block for s in sizes):
@@ -221,12 +282,11 @@ def _concat(rewriter: Rewriter, call: Any) -> Made | None:
     if not all(isinstance(part, relax.Var) for part in parts.fields):
         return None
     values = [rewriter.blocked(part) for part in parts.fields]
-    return Made(relax.op.concat(values, axis=1), True)
+    return Made(relax.op.concat(values, axis=1), 1)
 
 
 def _matmul(rewriter: Rewriter, call: Any) -> Made | None:
     """A product with a constant matrix, on packed weights."""
-    from tvm import relax
 
     data, weight = call.args
     numbers, size = constant(weight), static_shape(data)
@@ -236,14 +296,9 @@ def _matmul(rewriter: Rewriter, call: Any) -> Made | None:
         return None
     width = int(numbers.shape[1])
     block = _dense_block(width, rewriter.block)
-    made = rewriter.bb.call_te(
-        lambda x, w: computes.dense(x, w, width),
-        rewriter.replaced(data),
-        relax.const(computes.pack_dense(numbers, block)),
-        primfunc_name_hint="dense",
-        primfunc_attrs={"op_pattern": OUT_ELEMENTWISE_FUSABLE},
-    )
-    return Made(made, False)
+    packed = computes.pack_dense(numbers, block)
+    function = functools.partial(computes.dense, width=width)
+    return Made(_fusable(rewriter, function, rewriter.replaced(data), packed, "dense"), 0)
 
 
 def _dense_block(width: int, lanes: int) -> int:
@@ -258,9 +313,9 @@ def _reshape(rewriter: Rewriter, call: Any) -> Made | None:
     size = static_shape(call.args[0])
     if size is None or size != static_shape(call) or not isinstance(call.args[0], relax.Var):
         return None
-    if rewriter.is_blocked(call.args[0]):
-        return Made(rewriter.blocked(call.args[0]), True)
-    return Made(rewriter.plain(call.args[0]), False)
+    for groups in rewriter.groups(call.args[0]):
+        return Made(rewriter.blocked(call.args[0], groups), groups)
+    return Made(rewriter.plain(call.args[0]), 0)
 
 
 _HANDLERS: dict[str, Callable[[Rewriter, Any], Made | None]] = {

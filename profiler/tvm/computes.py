@@ -26,7 +26,8 @@ class ConvShape:
         strides: rows, columns.
         padding: top, left, bottom, right.
         dilation: rows, columns.
-        groups: 1 for a dense convolution.
+        groups: 1 for a dense convolution. Each group fills whole blocks of the
+            output, the last one padded.
         block: channels in a block of the output.
         in_block: channels in a block of the input; 1 when it is NCHW.
     """
@@ -74,39 +75,65 @@ def pack_conv(weight: NDArray[Any], shape: ConvShape) -> NDArray[Any]:
     """Pack weights of a convolution.
 
     Args:
-        weight: (O, I, kh, kw).
+        weight: (O, I, kh, kw) with I the input channels of one group.
         shape: the convolution.
 
     Returns:
-        (O/b, I/f, kh, kw, f, b) with f from :func:`reduction_step`, zeros in the
-        lanes beyond O.
+        (O/b, I/f, kh, kw, f, b) with f from :func:`reduction_step`, the channels of
+        each group in blocks of their own, zeros in the lanes that pad them.
     """
-    outs, ins, rows, columns = weight.shape
+    _, ins, rows, columns = weight.shape
     step = reduction_step(ins, shape.in_block)
-    padded = numpy.zeros((blocks(outs, shape.block) * shape.block, ins, rows, columns), "float32")
-    padded[:outs] = weight
+    padded = _padded_groups(weight, shape.block, shape.groups)
     split = padded.reshape(-1, shape.block, ins // step, step, rows, columns)
     return numpy.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
 
 
+def merge_groups(weight: NDArray[Any], groups: int, merged: int) -> NDArray[Any]:
+    """Weights of a grouped convolution as one with fewer groups, zeros where none was.
+
+    Args:
+        weight: (O, I, kh, kw) with I the input channels of one group.
+        groups: number of groups.
+        merged: groups that become one; divides ``groups``.
+
+    Returns:
+        (O, I * merged, kh, kw).
+    """
+    outs, ins, rows, columns = weight.shape
+    each = outs // groups
+    wide = numpy.zeros((outs, ins * merged, rows, columns), weight.dtype)
+    for group in range(groups):
+        own = slice(group * each, (group + 1) * each)
+        first = (group % merged) * ins
+        wide[own, first : first + ins] = weight[own]
+    return wide
+
+
+def _padded_groups(values: NDArray[Any], block: int, groups: int) -> NDArray[Any]:
+    """Pad the first axis so that each group of it fills whole blocks."""
+    each = values.shape[0] // groups
+    size = blocks(each, block) * block
+    padded = numpy.zeros((groups, size, *values.shape[1:]), values.dtype)
+    padded[:, :each] = values.reshape(groups, each, *values.shape[1:])
+    return padded.reshape(groups * size, *values.shape[1:])
+
+
 def pack_depthwise(weight: NDArray[Any], block: int) -> NDArray[Any]:
     """Pack weights (C, 1, kh, kw) of a depthwise convolution as (C/b, kh, kw, b)."""
-    channels, _, rows, columns = weight.shape
-    padded = numpy.zeros((blocks(channels, block) * block, rows, columns), "float32")
-    padded[:channels] = weight[:, 0]
-    split = padded.reshape(-1, block, rows, columns)
+    rows, columns = weight.shape[2:]
+    split = _padded_groups(weight[:, 0], block, 1).reshape(-1, block, rows, columns)
     return numpy.ascontiguousarray(split.transpose(0, 2, 3, 1))
 
 
-def pack_channels(values: NDArray[Any], block: int) -> NDArray[Any]:
+def pack_channels(values: NDArray[Any], block: int, groups: int) -> NDArray[Any]:
     """Block the channels of a constant (N, C, H, W), whose C may be 1."""
     count, channels, rows, columns = values.shape
     if channels == 1:
         return values.reshape(count, 1, rows, columns, 1)
-    padded = numpy.zeros((count, blocks(channels, block) * block, rows, columns), values.dtype)
-    padded[:, :channels] = values
-    split = padded.reshape(count, -1, block, rows, columns)
-    return numpy.ascontiguousarray(split.transpose(0, 1, 3, 4, 2))
+    padded = _padded_groups(numpy.ascontiguousarray(values.transpose(1, 0, 2, 3)), block, groups)
+    split = padded.reshape(-1, block, count, rows, columns)
+    return numpy.ascontiguousarray(split.transpose(2, 0, 3, 4, 1))
 
 
 def pack_dense(weight: NDArray[Any], block: int) -> NDArray[Any]:
@@ -117,38 +144,54 @@ def pack_dense(weight: NDArray[Any], block: int) -> NDArray[Any]:
     return numpy.ascontiguousarray(padded.reshape(depth, -1, block).transpose(1, 0, 2))
 
 
-def to_blocked(data: Any, block: int) -> Any:
-    """NCHW to NCHW[b]c; lanes beyond the last channel are zero."""
+def to_blocked(data: Any, block: int, groups: int) -> Any:
+    """NCHW to NCHW[b]c; lanes beyond the last channel of a group are zero."""
     from tvm import te, tirx
 
     count, channels, rows, columns = (int(d) for d in data.shape)
+    each = channels // groups
+    chunks = blocks(each, block)
 
     def lane(n: Any, c: Any, y: Any, x: Any, i: Any) -> Any:
-        if channels % block == 0:
+        if each % block == 0:
             return data[n, c * block + i, y, x]
-        inside = c * block + i < channels
-        return tirx.if_then_else(
-            inside, data[n, c * block + i, y, x], tirx.const(0, str(data.dtype))
-        )
+        within = (c % chunks) * block + i
+        value = data[n, (c // chunks) * each + within, y, x]
+        return tirx.if_then_else(within < each, value, tirx.const(0, str(data.dtype)))
 
-    shape = (count, blocks(channels, block), rows, columns, block)
-    return te.compute(shape, lane, name="to_blocked")
+    return te.compute((count, groups * chunks, rows, columns, block), lane, name="to_blocked")
 
 
-def to_plain(data: Any, channels: int) -> Any:
+def to_plain(data: Any, channels: int, groups: int) -> Any:
     """NCHW[b]c to NCHW."""
     from tvm import te
 
-    count, _, rows, columns, block = (int(d) for d in data.shape)
+    count, chunks, rows, columns, block = (int(d) for d in data.shape)
+    each, per_group = channels // groups, chunks // groups
+
+    def value(n: Any, c: Any, y: Any, x: Any) -> Any:
+        if each % block == 0:
+            return data[n, c // block, y, x, c % block]
+        within = c % each
+        return data[n, (c // each) * per_group + within // block, y, x, within % block]
+
+    return te.compute((count, channels, rows, columns), value, name="to_plain")
+
+
+def repeat_channels(data: Any, times: int) -> Any:
+    """NCHW with each channel ``times`` times in a row."""
+    from tvm import te
+
+    count, channels, rows, columns = (int(d) for d in data.shape)
     return te.compute(
-        (count, channels, rows, columns),
-        lambda n, c, y, x: data[n, c // block, y, x, c % block],
-        name="to_plain",
+        (count, channels * times, rows, columns),
+        lambda n, c, y, x: data[n, c // times, y, x],
+        name="repeat_channels",
     )
 
 
 def conv(data: Any, packed: Any, shape: ConvShape) -> Any:
-    """Convolution of blocked (or NCHW) data to blocked data; groups in whole blocks.
+    """Convolution of blocked (or NCHW) data to blocked data.
 
     Args:
         data: (N, C/b, H, W, b), or (N, C, H, W) where ``shape.in_block`` is 1.
@@ -182,7 +225,8 @@ def conv(data: Any, packed: Any, shape: ConvShape) -> Any:
             value = padded[n, channel // inner, at[0], at[1], channel % inner]
         return te.sum(value * packed[c, chunks, ky, kx, lane, i], axis=[chunks, ky, kx, lane])
 
-    size = (count, blocks(outs, shape.block), *shape.output_size(height, width), shape.block)
+    chunk_count = shape.groups * group_blocks
+    size = (count, chunk_count, *shape.output_size(height, width), shape.block)
     return te.compute(size, term, name="conv")
 
 

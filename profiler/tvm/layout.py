@@ -55,7 +55,8 @@ class Rewriter:
         self._same: dict[Any, Any] = {}
         self._folded: dict[Any, Any] = {}
         self._plain: dict[Any, Any] = {p: p for p in self._main.params}
-        self._blocked: dict[Any, Any] = {}
+        # By value, then by groups: blocks are filled group by group.
+        self._blocked: dict[Any, dict[int, Any]] = {}
 
     def run(self) -> Any:
         """Build the new module."""
@@ -85,8 +86,8 @@ class Rewriter:
             made = blocking.rewrite(self, value)
         if made is None:
             self._plain[variable] = self.bb.emit(self.replaced(value), variable.name)
-        elif made.blocked:
-            self._blocked[variable] = self.bb.emit(made.value, variable.name)
+        elif made.groups:
+            self._blocked[variable] = {made.groups: self.bb.emit(made.value, variable.name)}
         else:
             self._plain[variable] = self.bb.emit(made.value, variable.name)
 
@@ -102,28 +103,32 @@ class Rewriter:
         made = relax.Call(call.op, arguments, call.attrs, call.ty_args)
         return self.bb.normalize(made)
 
-    def is_blocked(self, value: Any) -> bool:
-        """Whether a value of the old module exists in blocked form already."""
+    def groups(self, value: Any) -> tuple[int, ...]:
+        """The blocked forms that a value of the old module exists in: () for none."""
         from tvm import relax
 
-        return isinstance(value, relax.Var) and self._root(value) in self._blocked
+        if not isinstance(value, relax.Var):
+            return ()
+        return tuple(sorted(self._blocked.get(self._root(value), ())))
 
-    def blocked(self, variable: Any) -> Any:
+    def blocked(self, variable: Any, groups: int = 1) -> Any:
         """The blocked form of a value of the old module, converted where needed."""
         root = self._root(variable)
-        if root not in self._blocked:
-            self._blocked[root] = self.convert(
-                lambda data: computes.to_blocked(data, self.block), self._plain[root]
+        forms = self._blocked.setdefault(root, {})
+        if groups not in forms:
+            forms[groups] = self.convert(
+                lambda data: computes.to_blocked(data, self.block, groups), self.plain(root)
             )
-        return self._blocked[root]
+        return forms[groups]
 
     def plain(self, variable: Any) -> Any:
         """The plain form of a value of the old module, converted where needed."""
         root = self._root(variable)
         if root not in self._plain:
             channels = int(root.ty.shape[1])
+            groups, form = next(iter(self._blocked[root].items()))
             self._plain[root] = self.convert(
-                lambda data: computes.to_plain(data, channels), self._blocked[root]
+                lambda data: computes.to_plain(data, channels, groups), form
             )
         return self._plain[root]
 
