@@ -8,18 +8,21 @@ slow would bias every interval. A source that does not exist is absent, never 0.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
 from typing import Any, Dict, List, Optional
 
 from . import usage
-from .system import find, read_int, read_text, sysroot
+from .system import count, find, read_count, read_int, read_text, sysroot
 
 # Columns of /proc/stat's cpu lines; guest time is counted in user time already.
 _BUSY = (0, 1, 2, 5, 6)
 _STEAL = 7
 _VCGENCMD_S = 2.0
+_BITS = re.compile(r"(0x)?[0-9a-fA-F]{1,8}")
+_LOAD = re.compile(r"\d{1,7}\.\d{1,3}")
 
 
 def snapshot() -> Dict[str, Any]:
@@ -64,12 +67,12 @@ def changes(before: Dict[str, Any], after: Dict[str, Any]) -> Dict[str, Any]:
 
 def oom_kills() -> int:
     """How often the kernel has ended a process for want of memory, here or on the device."""
-    count = _vmstat().get("oom_kills", 0)
+    kills = _vmstat().get("oom_kills", 0)
     for line in (read_text("/sys/fs/cgroup/memory.events") or "").splitlines():
         key, _, figure = line.partition(" ")
-        if key == "oom_kill" and figure.isdigit():
-            count += int(figure)
-    return count
+        if key == "oom_kill":
+            kills += count(figure) or 0
+    return kills
 
 
 class Watch:
@@ -148,10 +151,7 @@ def _processor_seconds() -> Dict[str, float]:
     """Busy, stolen and total seconds over all processors since the boot."""
     text = read_text("/proc/stat")
     fields = (text or "").split("\n", 1)[0].split()[1:]
-    try:
-        ticks = [int(field) for field in fields[:8]]
-    except ValueError:
-        return {}
+    ticks = [figure for figure in map(count, fields[:8]) if figure is not None]
     if len(ticks) < 7:
         return {}
     ticks += [0] * (8 - len(ticks))
@@ -167,41 +167,39 @@ def _pressure_s() -> Optional[float]:
     """Seconds in which some task waited for a processor (pressure stall information)."""
     for line in (read_text("/proc/pressure/cpu") or "").splitlines():
         if line.startswith("some") and "total=" in line:
-            figure = line.rsplit("total=", 1)[1]
-            return int(figure) * 1e-6 if figure.isdigit() else None
+            figure = count(line.rsplit("total=", 1)[1])
+            return None if figure is None else figure * 1e-6
     return None
 
 
 def _load_average() -> Optional[List[float]]:
     fields = (read_text("/proc/loadavg") or "").split()[:3]
-    try:
-        return [float(field) for field in fields] if len(fields) == 3 else None
-    except ValueError:
-        return None
+    proper = len(fields) == 3 and all(_LOAD.fullmatch(field) for field in fields)
+    return [float(field) for field in fields] if proper else None
 
 
 def _per_cpu(name: str) -> Dict[str, str]:
-    found = {}
-    for path in find("/sys/devices/system/cpu/cpu[0-9]*/" + name):
-        text = read_text(path)
-        if text:
-            found[path.split("/")[5]] = text
-    return found
+    paths = find("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/" + name)
+    found = {path.split("/")[5]: read_text(path) for path in paths}
+    return {cpu: text[:64] for cpu, text in found.items() if text}
+
+
+def _counts_per_cpu(name: str) -> Dict[str, int]:
+    found = {cpu: count(text) for cpu, text in _per_cpu(name).items()}
+    return {cpu: figure for cpu, figure in found.items() if figure is not None}
 
 
 def _frequencies() -> Optional[Dict[str, int]]:
-    kilohertz = _per_cpu("cpufreq/scaling_cur_freq")
-    found = {cpu: int(text) * 1000 for cpu, text in kilohertz.items() if text.isdigit()}
-    return found or None
+    kilohertz = _counts_per_cpu("scaling_cur_freq")
+    return {cpu: figure * 1000 for cpu, figure in kilohertz.items() if figure < 10**9} or None
 
 
 def _governors() -> Optional[Dict[str, str]]:
-    return _per_cpu("cpufreq/scaling_governor") or None
+    return _per_cpu("scaling_governor") or None
 
 
 def _transitions() -> Optional[Dict[str, int]]:
-    counts = _per_cpu("cpufreq/stats/total_trans")
-    return {cpu: int(text) for cpu, text in counts.items() if text.isdigit()} or None
+    return _counts_per_cpu("stats/total_trans") or None
 
 
 def _thermal() -> Optional[List[Dict[str, Any]]]:
@@ -218,7 +216,7 @@ def _cooling() -> Optional[Dict[str, int]]:
     """State of each cooling device that limits a processor; 0 is no limit."""
     found = {}
     for path in find("/sys/class/thermal/cooling_device*"):
-        state = read_int(path + "/cur_state")
+        state = read_count(path + "/cur_state")
         if state is not None:
             name = (read_text(path + "/type") or "")[:64]
             found["%s:%s" % (path.rsplit("/", 1)[1], name)] = state
@@ -228,10 +226,10 @@ def _cooling() -> Optional[Dict[str, int]]:
 def _throttle_counts() -> Optional[Dict[str, int]]:
     found = {}
     for path in find("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"):
-        count = read_int(path)
-        if count is not None:
+        times = read_count(path)
+        if times is not None:
             parts = path.split("/")
-            found[parts[5] + ":" + parts[7]] = count
+            found[parts[5] + ":" + parts[7]] = times
     return found or None
 
 
@@ -252,10 +250,7 @@ def _throttled_bits() -> Optional[int]:
             text = done.stdout.decode("ascii", "replace").strip().rpartition("=")[2]
         except (OSError, subprocess.SubprocessError):
             return None
-    try:
-        return None if text is None else int(text, 16)
-    except ValueError:
-        return None
+    return int(text, 16) if text is not None and _BITS.fullmatch(text) else None
 
 
 def _vmstat() -> Dict[str, int]:
@@ -267,7 +262,8 @@ def _vmstat() -> Dict[str, int]:
     }
     found = {}
     for line in (read_text("/proc/vmstat") or "").splitlines():
-        key, _, count = line.partition(" ")
-        if key in names and count.isdigit():
-            found[names[key]] = int(count)
+        key, _, text = line.partition(" ")
+        figure = count(text) if key in names else None
+        if figure is not None:
+            found[names[key]] = figure
     return found

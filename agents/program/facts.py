@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import environment
-from .system import cpu_list, find, place, read_int, read_text, sysroot
+from .system import count, cpu_list, find, place, read_count, read_int, read_text, sysroot
 
 _CPU = "/sys/devices/system/cpu"
 _COMMAND_S = 5.0
@@ -100,8 +100,8 @@ def _clusters() -> List[Dict[str, Any]]:
     """Processors of equal capacity and maximal frequency, the fastest cluster first."""
     groups: Dict[Tuple[int, int], List[int]] = {}
     for cpu in _online():
-        capacity = read_int("%s/cpu%d/cpu_capacity" % (_CPU, cpu)) or 0
-        kilohertz = read_int("%s/cpu%d/cpufreq/cpuinfo_max_freq" % (_CPU, cpu)) or 0
+        capacity = read_count("%s/cpu%d/cpu_capacity" % (_CPU, cpu)) or 0
+        kilohertz = _kilohertz(cpu)
         groups.setdefault((capacity, kilohertz), []).append(cpu)
     clusters = []
     for (capacity, kilohertz), cpus in sorted(groups.items(), reverse=True):
@@ -114,6 +114,11 @@ def _clusters() -> List[Dict[str, Any]]:
             cluster["capacity"] = capacity
         clusters.append(cluster)
     return clusters
+
+
+def _kilohertz(cpu: int) -> int:
+    figure = read_count("%s/cpu%d/cpufreq/cpuinfo_max_freq" % (_CPU, cpu))
+    return figure if figure is not None and figure < 10**9 else 0
 
 
 def _first_of_core(cpus: List[int]) -> List[int]:
@@ -129,18 +134,21 @@ def _cpu_quota() -> Optional[float]:
     """Processors that the control group allows, where it limits them."""
     text = read_text("/sys/fs/cgroup/cpu.max")
     fields = (text or "").split()
-    if len(fields) == 2 and fields[0].isdigit() and fields[1].isdigit() and int(fields[1]):
-        return int(fields[0]) / int(fields[1])
-    quota = read_int("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period = read_int("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    return quota / period if quota and period and quota > 0 else None
+    quota, period = (count(field) for field in fields) if len(fields) == 2 else (None, None)
+    if not quota or not period:
+        quota = read_int("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+        period = read_int("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    if not quota or not period or quota < 0 or period < 0 or quota > 65536 * period:
+        return None
+    return quota / period
 
 
 def _memory_bytes() -> Optional[int]:
     for line in (read_text("/proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
             fields = line.split()
-            return int(fields[1]) * 1024 if len(fields) > 1 and fields[1].isdigit() else None
+            kilobytes = count(fields[1]) if len(fields) > 1 else None
+            return None if kilobytes is None or kilobytes > 2**50 else kilobytes * 1024
     return None
 
 

@@ -39,12 +39,26 @@ def read_text(path: str) -> Optional[str]:
 
 
 def read_int(path: str) -> Optional[int]:
-    """The whole number that a file holds."""
-    text = read_text(path)
-    try:
-        return None if text is None else int(text)
-    except ValueError:
+    """The whole number, perhaps negative, that a file holds."""
+    text = read_text(path) or ""
+    figure = count(text[1:] if text.startswith("-") else text)
+    return -figure if figure is not None and text.startswith("-") else figure
+
+
+def count(text: Optional[str]) -> Optional[int]:
+    """The whole number, not negative, that ``text`` holds; None for anything else.
+
+    Bounded, since no real counter, frequency or size comes near, and junk may.
+    """
+    stripped = (text or "").strip()
+    if not stripped.isascii() or not stripped.isdecimal() or len(stripped) > 18:
         return None
+    return int(stripped)
+
+
+def read_count(path: str) -> Optional[int]:
+    """``count`` of a file's text."""
+    return count(read_text(path))
 
 
 def find(pattern: str) -> List[str]:
@@ -57,13 +71,11 @@ def find(pattern: str) -> List[str]:
 def cpu_list(text: Optional[str]) -> List[int]:
     """CPUs of a kernel list such as ``0-3,6``; empty where it cannot be read."""
     cpus: List[int] = []
-    for part in (text or "").replace(" ", "").split(","):
+    for part in "".join((text or "").split()).split(","):
         first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            continue
-        end = int(last or first)
-        if end - int(first) < 65536:
-            cpus.extend(range(int(first), end + 1))
+        start, end = count(first), count(last or first)
+        if start is not None and end is not None and end - start < 65536:
+            cpus.extend(range(start, end + 1))
     return cpus
 
 
