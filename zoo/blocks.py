@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lwprof.zoo.builder import Net, Pair
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Pair, Value
 
 # Size of a residual branch beside its shortcut: small, as trained networks have it,
 # so that errors of the estimates do not multiply with depth.
@@ -84,6 +83,6 @@ def channel_shuffle(net: Net, x: Value, groups: int) -> Value:
     return net.reshape(y, (n, c, h, w))
 
 
-def classifier(net: Net, x: Value, classes: int) -> Value:
+def classifier(net: Net, x: Value) -> Value:
     """Global average pooling and one fully connected layer."""
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return net.linear(net.flatten(net.global_pool(x)), net.classes)

@@ -23,6 +23,8 @@ from lwprof.errors import ModelError
 from lwprof.zoo.graph import Graph, Value
 from lwprof.zoo.weights import Weights
 
+__all__ = ["Net", "Norm", "Pair", "Value"]
+
 Pair = int | tuple[int, int]
 
 # Quadrature of a unit normal, by which activations move the estimates.
@@ -69,12 +71,18 @@ class Net(Graph):
             He et al. 2015 do, with variance ``gain`` / fan-in.
         gain: 2 for He, 1 for LeCun and Xavier.
         eps: epsilon of batch normalisation.
+        batch, resolution, classes, width: what the caller chose; width multiplies channels.
     """
 
     def __init__(self, weights: Weights, precision: str = "float32") -> None:
         super().__init__(weights, precision)
         self.std: float | None = None
         self.gain, self.eps = 2.0, 1e-5
+        self.batch, self.resolution, self.classes, self.width = 1, 224, 1000, 1.0
+
+    def image(self, channels: int = 3) -> Value:
+        """The graph input of a network on square images."""
+        return self.input((self.batch, channels, self.resolution, self.resolution))
 
     def draw(self, shape: Sequence[int], std: float, mean: float = 0.0) -> Any:
         """Seeded normal float32 array of ``shape``, not yet part of the graph."""

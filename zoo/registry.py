@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from typing import Any
 
 from lwprof.errors import UsageError
 
-_OPTIONS = ("width", "resolution", "classes", "batch")
 PRECISIONS = ("float32", "float16")
 # A protobuf message ends at 2 GiB; weights beyond this go to a file beside the model.
 _EXTERNAL_BYTES = 10**9
@@ -30,17 +28,20 @@ class Network:
 
     Attributes:
         name: torchvision's name where it has the network.
-        function: draws the graph: ``function(net, batch=…, **settings)`` returns its outputs.
+        function: draws the graph: ``function(net, **settings)`` returns its outputs.
         settings: what this network passes to ``function``.
+        defaults: what a caller may change, with this network's values.
+        year: of the paper.
+        paper: title and arXiv number or venue.
         params: learned parameters of the published implementation; None where none is known.
         macs: published multiply-accumulates per sample at the default resolution.
-        paper: title and arXiv number or venue.
         source: where ``params`` and ``macs`` are from, and under which convention.
     """
 
     name: str
     function: Callable[..., Any] = field(repr=False)
     settings: dict[str, Any]
+    defaults: dict[str, Any]
     year: int
     paper: str
     params: int | None
@@ -49,9 +50,7 @@ class Network:
 
     def options(self) -> dict[str, Any]:
         """Arguments a caller may change, with their defaults."""
-        known = inspect.signature(self.function).parameters
-        defaults = {key: known[key].default for key in _OPTIONS if key in known}
-        return defaults | {k: v for k, v in self.settings.items() if k in defaults}
+        return dict(self.defaults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +67,28 @@ _NETWORKS: dict[str, Network] = {}
 
 def network(
     name: str,
-    *,
     year: int,
     paper: str,
     params: int | None = None,
     macs: float | None = None,
     source: str = "",
+    *,
+    resolution: int | None = 224,
+    classes: int | None = 1000,
+    width: float | None = None,
     **settings: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers ``name`` as what the decorated function draws with ``settings``."""
+    """Registers ``name`` as what the decorated function draws with ``settings``.
+
+    None for ``resolution``, ``classes`` or ``width``: the network has no such option.
+    """
+    options = {"width": width, "resolution": resolution, "classes": classes, "batch": 1}
+    defaults = {key: value for key, value in options.items() if value is not None}
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _NETWORKS[name] = Network(name, function, settings, year, paper, params, macs, source)
+        _NETWORKS[name] = Network(
+            name, function, settings, defaults, year, paper, params, macs, source
+        )
         return function
 
     return register
@@ -160,30 +169,17 @@ def draw(
     """What a family's ``function`` draws with ``settings``, as an ``onnx.ModelProto``.
 
     For networks without a name, such as a search finds:
-    ``draw(families.nasbench201.nasbench201, cell=…)``.
+    ``draw(families.nasbench201.nasbench201, cell=…)``. The options of `build` may be among
+    ``settings``; those left out are as in the first network made by ``function``.
 
     Raises:
         UsageError: an unknown precision or kind of weights.
         ModelError: the resolution is too small for the network.
     """
-    from lwprof.zoo.builder import Net
-
-    net = Net(_source(weights, seed), _checked(precision))
-    return _finished(net, name, function, settings)
-
-
-def _source(weights: str, seed: int) -> Any:
-    from lwprof.zoo.weights import ConstantWeights, SeededWeights
-
-    if weights not in ("seeded", "none"):
-        raise UsageError(f"weights can be 'seeded' or 'none', not {weights!r}")
-    return SeededWeights(seed) if weights == "seeded" else ConstantWeights()
-
-
-def _checked(precision: str) -> str:
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision can be {' or '.join(PRECISIONS)}, not {precision!r}")
-    return precision
+    alike = (entry.defaults for entry in networks().values() if entry.function is function)
+    options = next(alike, {"width": 1.0, "resolution": 224, "classes": 1000, "batch": 1})
+    chosen = {key: settings.pop(key, value) for key, value in options.items()}
+    return _drawn(name, function, settings, chosen, precision, _source(weights, seed))
 
 
 def save(name: str, path: str | Path, *, weights: str = "seeded", seed: int = 0,
@@ -215,22 +211,37 @@ def save(name: str, path: str | Path, *, weights: str = "seeded", seed: int = 0,
     return [path, external]
 
 
-def _draw(entry: Network, given: dict[str, Any], precision: str | None, weights: Any) -> Any:
-    from lwprof.zoo.builder import Net
+def _source(weights: str, seed: int) -> Any:
+    from lwprof.zoo.weights import ConstantWeights, SeededWeights
 
+    if weights not in ("seeded", "none"):
+        raise UsageError(f"weights can be 'seeded' or 'none', not {weights!r}")
+    return SeededWeights(seed) if weights == "seeded" else ConstantWeights()
+
+
+def _draw(entry: Network, given: dict[str, Any], precision: str | None, weights: Any) -> Any:
     chosen = {key: value for key, value in given.items() if value is not None}
-    allowed = entry.options()
     for key, value in chosen.items():
-        if key not in allowed:
-            raise UsageError(f"{entry.name} takes no {key}; it takes {', '.join(allowed)}")
+        if key not in entry.defaults:
+            raise UsageError(f"{entry.name} takes no {key}; it takes {', '.join(entry.defaults)}")
         if not 0 < value < 10**6 or (key != "width" and value != int(value)):
             kind = "number" if key == "width" else "whole number"
             raise UsageError(f"{key} must be a positive {kind}, not {value!r}")
-    net = Net(weights, _checked(precision or "float32"))
-    return _finished(net, entry.name, entry.function, entry.settings | chosen)
+    return _drawn(entry.name, entry.function, entry.settings, entry.defaults | chosen,
+                  precision or "float32", weights)  # fmt: skip
 
 
-def _finished(net: Any, name: str, function: Callable[..., Any], settings: dict[str, Any]) -> Any:
+def _drawn(
+    name: str, function: Callable[..., Any], settings: dict[str, Any], options: dict[str, Any],
+    precision: str, weights: Any,
+) -> Any:  # fmt: skip
+    from lwprof.zoo.builder import Net
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision can be {' or '.join(PRECISIONS)}, not {precision!r}")
+    net = Net(weights, precision)
+    for key, value in options.items():
+        setattr(net, key, value)
     outputs = function(net, **settings)
     return net.finish(name, outputs if isinstance(outputs, tuple) else (outputs,))
 

@@ -5,13 +5,10 @@ concatenated), Sub, Abs, ReduceSum. No runtime has a kernel for it, which is the
 of measuring it.
 """
 
-from __future__ import annotations
-
 import math
 
 from lwprof.zoo.blocks import RESIDUAL, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "AdderNet: Do We Really Need Multiplications in Deep Learning?, arXiv 1912.13200"
@@ -78,15 +75,14 @@ def _block(net: Net, x: Value, channels: int, stride: int, bottleneck: bool) -> 
     return net.act(net.add(y, x), "relu")
 
 
-@network("addernet_resnet20", year=2019, paper=_PAPER, params=272_484, resolution=32, classes=10,
-         depths=(3, 3, 3), source="computed from the authors' definition")  # fmt: skip
-@network("addernet_resnet50", year=2019, paper=_PAPER, params=25_559_032, depths=(3, 4, 6, 3),
-         source="computed from the authors' definition: ResNet-50 and a last batch norm")  # fmt: skip
-def addernet(
-    net: Net, depths: tuple[int, ...], resolution: int = 224, classes: int = 1000, batch: int = 1
-) -> Value:
+@network("addernet_resnet20", 2019, _PAPER, 272_484, None, "computed from the authors' definition",
+         resolution=32, classes=10, depths=(3, 3, 3))  # fmt: skip
+@network("addernet_resnet50", 2019, _PAPER, 25_559_032, None,
+         "computed from the authors' definition: ResNet-50 and a last batch norm",
+         depths=(3, 4, 6, 3))  # fmt: skip
+def addernet(net: Net, depths: tuple[int, ...]) -> Value:
     """ResNet with adder layers; the first and the last layer multiply."""
-    image, bottleneck = net.input((batch, 3, resolution, resolution)), len(depths) == 4
+    image, bottleneck = net.image(), len(depths) == 4
     if bottleneck:
         x = net.pool(conv_bn(net, image, 64, 7, 2), "max", 3, 2, 1)
     else:
@@ -97,27 +93,26 @@ def addernet(
                 stride = 2 if stage and i == 0 else 1
                 channels = (64 if bottleneck else 16) << stage
                 x = _block(net, x, channels, stride, bottleneck)
-    x = net.conv(net.global_pool(x), classes, 1, bias=bottleneck)
+    x = net.conv(net.global_pool(x), net.classes, 1, bias=bottleneck)
     return net.flatten(net.batch_norm(x))
 
 
-@network("addersr", year=2020, paper=_SR_PAPER, source="none published: VDSR's shape, narrowed")
-def addersr(
-    net: Net, layers: int = 8, channels: int = 32, resolution: int = 32, batch: int = 1
-) -> Value:
+@network("addersr", 2020, _SR_PAPER, None, None, "none published: VDSR's shape, narrowed",
+         resolution=32, classes=None)  # fmt: skip
+def addersr(net: Net, layers: int = 8, channels: int = 32) -> Value:
     """Super-resolution by 2 with adder layers, self-shortcuts and power activations.
 
     A self-shortcut adds a layer's input to its result, since adder layers cannot learn the
     identity; the activation is sign(x)·|x|^α with a learned α. Batch normalisation keeps
     the seeded network's sums finite.
     """
-    x = net.conv(net.input((batch, 3, resolution, resolution)), channels, bias=True)
+    x = net.conv(net.image(), channels, bias=True)
     for i in range(layers):
         with net.scope(f"layer{i}"):
             x = net.add(x, _adder_bn(net, x, channels, 3, gain=RESIDUAL))
             x = power_activation(net, x)
     x = net.conv(x, 12, bias=True)
-    size = (batch, 3, 2 * resolution, 2 * resolution)
+    size = (net.batch, 3, 2 * net.resolution, 2 * net.resolution)
     return net.op("DepthToSpace", [x], size, blocksize=2, mode="CRD")
 
 

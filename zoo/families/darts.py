@@ -1,10 +1,7 @@
 """DARTS: a genotype in, a network out. The recurrent cell is out of scope."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # A cell: eight (operation, input); two make one node. Inputs 0 and 1 are the cells before
@@ -21,25 +18,18 @@ _REDUCE: Cell = (
 _PAPER = "DARTS: Differentiable Architecture Search, arXiv 1806.09055"
 
 
-@network("darts_imagenet", year=2018, paper=_PAPER, params=4_718_752,
-         source="authors' code, genotype DARTS_V2, no auxiliary head; "
-                "that code has 530 M MACs, the paper says 574 M")  # fmt: skip
-@network("darts_cifar10", year=2018, paper=_PAPER, params=3_349_342, channels=36, layers=20,
-         resolution=32, classes=10,
-         source="authors' code, genotype DARTS_V2, no auxiliary head")  # fmt: skip
+@network("darts_imagenet", 2018, _PAPER, 4_718_752, None,
+         "authors' code, genotype DARTS_V2, no auxiliary head; it has 530 M MACs, the paper says "
+         "574 M")  # fmt: skip
+@network("darts_cifar10", 2018, _PAPER, 3_349_342, None,
+         "authors' code, genotype DARTS_V2, no auxiliary head", resolution=32, classes=10,
+         channels=36, layers=20)  # fmt: skip
 def darts(
-    net: Net,
-    channels: int = 48,
-    layers: int = 14,
-    normal: Cell = _NORMAL,
-    reduce: Cell = _REDUCE,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
+    net: Net, channels: int = 48, layers: int = 14, normal: Cell = _NORMAL, reduce: Cell = _REDUCE
 ) -> Value:
     """``layers`` cells, reduction cells at one and two thirds; two-step stem above 64 pixels."""
-    image = net.input((batch, 3, resolution, resolution))
-    if resolution > 64:
+    image = net.image()
+    if net.resolution > 64:
         before = conv_bn(net, conv_bn(net, image, channels // 2, 3, 2), channels, 3, 2, None)
         x = net.batch_norm(net.conv(net.act(before, "relu"), channels, 3, 2))
     else:
@@ -50,7 +40,7 @@ def darts(
         with net.scope(f"cell{i}"):
             y = _cell(net, before, x, reduce if reducing else normal, channels, reducing)
         before, x = x, y
-    return classifier(net, x, classes)
+    return classifier(net, x)
 
 
 def _cell(

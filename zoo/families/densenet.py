@@ -1,36 +1,17 @@
 """DenseNet: every layer reads the concatenation of all before it in its block."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "Densely Connected Convolutional Networks, arXiv 1608.06993"
 
 
-@network(
-    "densenet121",
-    year=2016,
-    paper=_PAPER,
-    params=7_978_856,
-    macs=2.834e9,
-    source="torchvision",
-    depths=(6, 12, 24, 16),
-)
-@network("densenet201", year=2016, paper=_PAPER, params=20_013_928, macs=4.291e9,
-         source="torchvision", depths=(6, 12, 48, 32))  # fmt: skip
-def densenet(
-    net: Net,
-    depths: tuple[int, ...],
-    growth: int = 32,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("densenet121", 2016, _PAPER, 7_978_856, 2.834e9, "torchvision", depths=(6, 12, 24, 16))
+@network("densenet201", 2016, _PAPER, 20_013_928, 4.291e9, "torchvision", depths=(6, 12, 48, 32))
+def densenet(net: Net, depths: tuple[int, ...], growth: int = 32) -> Value:
     """Table 1 of the paper."""
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = net.pool(conv_bn(net, x, 2 * growth, 7, 2), "max", 3, 2, 1)
     for stage, depth in enumerate(depths):
         if stage:
@@ -39,7 +20,7 @@ def densenet(
             with net.scope(f"block{stage + 1}.{i}"):
                 y = net.conv(_bn_relu(net, x), 4 * growth, 1)
                 x = net.concat([x, net.conv(_bn_relu(net, y), growth, 3)])
-    return classifier(net, _bn_relu(net, x), classes)
+    return classifier(net, _bn_relu(net, x))
 
 
 def _bn_relu(net: Net, x: Value) -> Value:

@@ -1,12 +1,9 @@
 """EfficientNet: one searched network, scaled in width, depth and resolution together."""
 
-from __future__ import annotations
-
 import math
 
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual, rounded
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # expansion, kernel, stride, channels, repeats
@@ -16,26 +13,17 @@ _STAGES = (
 )  # fmt: skip
 
 
-def efficientnet(
-    net: Net,
-    depth: float,
-    width: float = 1.0,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
-    """Table 1 of the paper, scaled; ``width`` is the absolute multiplier of B0's channels."""
-    net.eps = 1e-3 if width > 1.5 else 1e-5
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(32 * width), 3, 2, "swish")
+def efficientnet(net: Net, depth: float) -> Value:
+    """Table 1 of the paper, scaled; the width is the absolute multiplier of B0's channels."""
+    net.eps = 1e-3 if net.width > 1.5 else 1e-5
+    x = conv_bn(net, net.image(), rounded(32 * net.width), 3, 2, "swish")
     for expansion, kernel, stride, channels, repeats in _STAGES:
         for i in range(math.ceil(repeats * depth)):
-            x = inverted_residual(net, x, rounded(channels * width),
+            x = inverted_residual(net, x, rounded(channels * net.width),
                                   rounded(expansion * x.channels), kernel, 1 if i else stride,
                                   "swish", squeeze=max(1, x.channels // 4),
                                   squeeze_act="swish")  # fmt: skip
-    x = conv_bn(net, x, 4 * x.channels, 1, act="swish")
-    return classifier(net, x, classes)
+    return classifier(net, conv_bn(net, x, 4 * x.channels, 1, act="swish"))
 
 
 # width, depth, resolution, parameters, MACs; torchvision's crop of B2 is 288, the paper's 260
@@ -46,7 +34,6 @@ _SCALED = (
     (1.8, 2.6, 528, 43_040_704, 19.068e9), (2.0, 3.1, 600, 66_347_960, 37.746e9),
 )  # fmt: skip
 for _i, (_width, _depth, _resolution, _params, _macs) in enumerate(_SCALED):
-    network(f"efficientnet_b{_i}", year=2019, params=_params, macs=_macs, source="torchvision",
-            paper="EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, "
-            "arXiv 1905.11946", width=_width, depth=_depth,
-            resolution=_resolution)(efficientnet)  # fmt: skip
+    network(f"efficientnet_b{_i}", 2019, "EfficientNet: Rethinking Model Scaling, arXiv 1905.11946",
+            _params, _macs, "torchvision", resolution=_resolution, width=_width,
+            depth=_depth)(efficientnet)  # fmt: skip

@@ -1,13 +1,10 @@
 """FBNet: 22 layers, each searched among nine choices."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import RESIDUAL, channel_shuffle, classifier
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
-_PAPER = "FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural Architecture Search, arXiv 1812.03443"
+_PAPER = "FBNet: Hardware-Aware Efficient ConvNet Design via DNAS, arXiv 1812.03443"
 _SOURCE = (
     "the authors' mobile-vision repository: parameters of its definition (biases before batch norm)"
 )
@@ -25,39 +22,19 @@ _C = """k3_e1
     k5_e6 k5_e6 k5_e6 k5_e3  k5_e6 k5_e6 k5_e6 k5_e6  k3_e6"""
 
 
-@network(
-    "fbnet_a",
-    year=2018,
-    paper=_PAPER,
-    params=4_319_712,
-    macs=244.5e6,
-    source=_SOURCE,
-    choices=_A,
-    head=1504,
-)
-@network(
-    "fbnet_b", year=2018, paper=_PAPER, params=4_816_216, macs=291.1e6, source=_SOURCE, choices=_B
-)
-@network(
-    "fbnet_c", year=2018, paper=_PAPER, params=5_590_784, macs=378.2e6, source=_SOURCE, choices=_C
-)
-def fbnet(
-    net: Net,
-    choices: str,
-    head: int = 1984,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("fbnet_a", 2018, _PAPER, 4_319_712, 244.5e6, _SOURCE, choices=_A, head=1504)
+@network("fbnet_b", 2018, _PAPER, 4_816_216, 291.1e6, _SOURCE, choices=_B)
+@network("fbnet_c", 2018, _PAPER, 5_590_784, 378.2e6, _SOURCE, choices=_C)
+def fbnet(net: Net, choices: str, head: int = 1984) -> Value:
     """Table 1 of the paper with the choices of its figure 4; the last 1×1 has ``head`` outputs."""
     layers = iter(choices.split())
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = net.act(net.batch_norm(net.conv(x, 16, 3, 2)), "relu")
     for channels, repeats, stride in _STAGES:
         for i in range(repeats):
             x = _layer(net, x, channels, 1 if i else stride, next(layers))
     x = net.act(net.batch_norm(net.conv(x, head, 1)), "relu")
-    return classifier(net, x, classes)
+    return classifier(net, x)
 
 
 def _layer(net: Net, x: Value, out: int, stride: int, choice: str) -> Value:

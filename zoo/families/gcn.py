@@ -1,7 +1,5 @@
 """Global Convolutional Network: a segmentation head of 1×k + k×1 convolutions on a ResNet."""
 
-from __future__ import annotations
-
 from lwprof.zoo.builder import Net
 from lwprof.zoo.families.resnet import backbone
 from lwprof.zoo.graph import Value
@@ -10,24 +8,19 @@ from lwprof.zoo.registry import network
 _PAPER = "Large Kernel Matters: Improve Semantic Segmentation by GCN, arXiv 1703.02719"
 
 
-@network("gcn_resnet50", year=2017, paper=_PAPER, source="none published: k = 15, 21 classes")
-@network("gcn_resnet50_square", year=2017, paper=_PAPER, square=True,
-         source="the same head with k×k kernels, for comparison")  # fmt: skip
-def gcn(
-    net: Net,
-    kernel: int = 15,
-    square: bool = False,
-    resolution: int = 512,
-    classes: int = 21,
-    batch: int = 1,
-) -> Value:
+@network("gcn_resnet50", 2017, _PAPER, None, None, "none published: k = 15, 21 classes",
+         resolution=512, classes=21)  # fmt: skip
+@network("gcn_resnet50_square", 2017, _PAPER, None, None,
+         "the same head with k×k kernels, for comparison", resolution=512, classes=21,
+         square=True)  # fmt: skip
+def gcn(net: Net, kernel: int = 15, square: bool = False) -> Value:
     """Figure 2 of the paper, at a resolution that 32 divides."""
-    image = net.input((batch, 3, resolution, resolution))
+    image = net.image()
     stages, score = backbone(net, image, (3, 4, 6, 3), True), None
     net.gain = 1.0  # no activations between the head's convolutions
     for features in reversed(stages):
-        with net.scope(f"head{resolution // features.shape[2]}"):
-            y = _refine(net, large_kernel(net, features, classes, kernel, square))
+        with net.scope(f"head{net.resolution // features.shape[2]}"):
+            y = _refine(net, large_kernel(net, features, net.classes, kernel, square))
             score = y if score is None else _refine(net, net.add(_double(net, score), y))
     assert score is not None
     return _refine(net, _double(net, _refine(net, _double(net, score))))

@@ -1,12 +1,9 @@
 """GhostNet: half of each layer's channels are cheap depthwise copies of the other half."""
 
-from __future__ import annotations
-
 import math
 
 from lwprof.zoo.blocks import RESIDUAL, conv_bn, depthwise, rounded, squeeze_excite
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # kernel, expanded channels, channels, squeeze-excite, stride
@@ -18,21 +15,19 @@ _LAYERS = (
 )  # fmt: skip
 
 
-@network("ghostnet", year=2020, params=5_182_508, macs=141e6,
-         paper="GhostNet: More Features from Cheap Operations, arXiv 1911.11907",
-         source="definition of timm ghostnet_100; MACs of the paper")  # fmt: skip
-def ghostnet(
-    net: Net, width: float = 1.0, resolution: int = 224, classes: int = 1000, batch: int = 1
-) -> Value:
+@network("ghostnet", 2020, "GhostNet: More Features from Cheap Operations, arXiv 1911.11907",
+         5_182_508, 141e6, "definition of timm ghostnet_100; MACs of the paper",
+         width=1.0)  # fmt: skip
+def ghostnet(net: Net) -> Value:
     """Table 7 of the paper."""
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(16 * width, 4), 3, 2)
+    x = net.image()
+    x = conv_bn(net, x, rounded(16 * net.width, 4), 3, 2)
     for kernel, hidden, out, squeezed, stride in _LAYERS:
-        hidden, out = rounded(hidden * width, 4), rounded(out * width, 4)
+        hidden, out = rounded(hidden * net.width, 4), rounded(out * net.width, 4)
         x = _bottleneck(net, x, hidden, out, kernel, stride, squeezed)
-    x = net.global_pool(conv_bn(net, x, rounded(960 * width, 4), 1))
+    x = net.global_pool(conv_bn(net, x, rounded(960 * net.width, 4), 1))
     x = net.act(net.conv(x, 1280, 1, bias=True), "relu")
-    return net.linear(net.flatten(x), classes)
+    return net.linear(net.flatten(x), net.classes)
 
 
 def ghost(net: Net, x: Value, out: int, act: str | None = "relu", gain: float = 1.0) -> Value:

@@ -3,14 +3,11 @@
 A branch is a row of convolutions (channels, kernel[, stride]); a pooling may stand first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # GoogLeNet, table 1: 1×1 | 3×3 reduce, 3×3 | 5×5 reduce, 5×5 | pool projection; 0: max pool
@@ -51,13 +48,12 @@ def branches(net: Net, x: Value, *rows: Sequence[Any], valid: bool = False) -> V
     return net.concat(results)
 
 
-@network("googlenet", year=2014, params=6_624_904, macs=1.498e9,
-         paper="Going Deeper with Convolutions, arXiv 1409.4842",
-         source="torchvision, no auxiliary heads; its 5×5 branch is 3×3")  # fmt: skip
-def googlenet(net: Net, resolution: int = 224, classes: int = 1000, batch: int = 1) -> Value:
+@network("googlenet", 2014, "Going Deeper with Convolutions, arXiv 1409.4842", 6_624_904, 1.498e9,
+         "torchvision, no auxiliary heads; its 5×5 branch is 3×3")  # fmt: skip
+def googlenet(net: Net) -> Value:
     """Table 1 of the paper."""
     net.eps = 1e-3
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = net.pool(conv_bn(net, x, 64, 7, 2), "max", 3, 2, ceil=True)
     x = net.pool(_branch(net, x, [(64, 1), (192, 3)], False), "max", 3, 2, ceil=True)
     for entry in _GOOGLENET:
@@ -67,16 +63,16 @@ def googlenet(net: Net, resolution: int = 224, classes: int = 1000, batch: int =
         one, reduce3, three, reduce5, wide, projection = entry
         x = branches(net, x, [(one, 1)], [(reduce3, 1), (three, 3)],
                      [(reduce5, 1), (wide, 3)], ["max1", (projection, 1)])  # fmt: skip
-    return classifier(net, x, classes)
+    return classifier(net, x)
 
 
-@network("inception_v3", year=2015, params=23_834_568, macs=5.713e9,
-         paper="Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567",
-         source="torchvision, no auxiliary head")  # fmt: skip
-def inception_v3(net: Net, resolution: int = 299, classes: int = 1000, batch: int = 1) -> Value:
+@network("inception_v3", 2015,
+         "Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567", 23_834_568,
+         5.713e9, "torchvision, no auxiliary head", resolution=299)  # fmt: skip
+def inception_v3(net: Net) -> Value:
     """Table 1 of the paper."""
     net.eps = 1e-3
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = _branch(net, x, [(32, 3, 2), (32, 3)], True)
     x = _branch(net, x, [(64, 3), "max", (80, 1)], False)
     x = _branch(net, x, [(192, 3), "max"], True)
@@ -94,16 +90,16 @@ def inception_v3(net: Net, resolution: int = 299, classes: int = 1000, batch: in
         fork = [(384, (1, 3)), (384, (3, 1))]
         x = branches(net, x, [(320, 1)], [(384, 1), fork], [(448, 1), (384, 3), fork],
                      ["avg", (192, 1)])  # fmt: skip
-    return classifier(net, x, classes)
+    return classifier(net, x)
 
 
-@network("inception_v4", year=2016, params=42_679_816, macs=12.27e9,
-         paper="Inception-v4, Inception-ResNet and the Impact of Residual Connections, "
-               "arXiv 1602.07261", source="timm inception_v4")  # fmt: skip
-def inception_v4(net: Net, resolution: int = 299, classes: int = 1000, batch: int = 1) -> Value:
+@network("inception_v4", 2016,
+         "Inception-v4, Inception-ResNet and Residual Connections, arXiv 1602.07261",
+         42_679_816, 12.27e9, "timm inception_v4", resolution=299)  # fmt: skip
+def inception_v4(net: Net) -> Value:
     """Figures 3 to 9 of the paper."""
     net.eps = 1e-3
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = _branch(net, _branch(net, x, [(32, 3, 2), (32, 3)], True), [(64, 3)], False)
     x = branches(net, x, ["max"], [(96, 3, 2)])
     x = branches(net, x, [(64, 1), (96, 3)], [(64, 1), (64, _ROW), (64, _COLUMN), (96, 3)],
@@ -123,4 +119,4 @@ def inception_v4(net: Net, resolution: int = 299, classes: int = 1000, batch: in
         fork = [(256, (1, 3)), (256, (3, 1))]
         x = branches(net, x, [(256, 1)], [(384, 1), fork],
                      [(384, 1), (448, (3, 1)), (512, (1, 3)), fork], ["avg", (256, 1)])  # fmt: skip
-    return classifier(net, x, classes)
+    return classifier(net, x)

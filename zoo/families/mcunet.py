@@ -1,10 +1,7 @@
 """MCUNet: inverted residuals found by TinyNAS to fit a microcontroller's SRAM and flash."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "MCUNet: Tiny Deep Learning on IoT Devices, arXiv 2007.10319"
@@ -28,29 +25,20 @@ _IN4 = (32, 16, (24, 2, ((7, 3), (3, 5), (5, 4))), (40, 2, ((7, 5), (3, 4), (7, 
         (192, 2, ((7, 4), (7, 3), (5, 3))), (320, 1, ((5, 4),)))  # fmt: skip
 
 
-@network("mcunet_in0", year=2020, paper=_PAPER, params=750_000, macs=6.4e6, source=_SOURCE,
-         layers=_IN0, resolution=48)  # fmt: skip
-@network("mcunet_in1", year=2020, paper=_PAPER, params=640_000, macs=12.8e6, source=_SOURCE,
-         layers=_IN1, resolution=96)  # fmt: skip
-@network("mcunet_in2", year=2020, paper=_PAPER, params=730_000, macs=67.3e6, source=_SOURCE,
-         layers=_IN2, resolution=160)  # fmt: skip
-@network("mcunet_in3", year=2020, paper=_PAPER, params=740_000, macs=81.8e6, source=_SOURCE,
-         layers=_IN3, resolution=176)  # fmt: skip
-@network("mcunet_in4", year=2020, paper=_PAPER, params=1_730_000, macs=125.9e6, source=_SOURCE,
-         layers=_IN4, resolution=160)  # fmt: skip
+@network("mcunet_in0", 2020, _PAPER, 750_000, 6.4e6, _SOURCE, resolution=48, layers=_IN0)
+@network("mcunet_in1", 2020, _PAPER, 640_000, 12.8e6, _SOURCE, resolution=96, layers=_IN1)
+@network("mcunet_in2", 2020, _PAPER, 730_000, 67.3e6, _SOURCE, resolution=160, layers=_IN2)
+@network("mcunet_in3", 2020, _PAPER, 740_000, 81.8e6, _SOURCE, resolution=176, layers=_IN3)
+@network("mcunet_in4", 2020, _PAPER, 1_730_000, 125.9e6, _SOURCE, resolution=160, layers=_IN4)
 def mcunet(
-    net: Net,
-    layers: tuple[int, int, tuple[int, int, tuple[tuple[int, int], ...]]],
-    resolution: int = 160,
-    classes: int = 1000,
-    batch: int = 1,
+    net: Net, layers: tuple[int, int, tuple[int, int, tuple[tuple[int, int], ...]]]
 ) -> Value:
     """The released configurations."""
     stem, first, *stages = layers
-    x = conv_bn(net, net.input((batch, 3, resolution, resolution)), stem, 3, 2, "relu6")
+    x = conv_bn(net, net.image(), stem, 3, 2, "relu6")
     x = inverted_residual(net, x, first, stem)
     for out, stride, blocks in stages:
         for i, (kernel, expansion) in enumerate(blocks):
             x = inverted_residual(net, x, out, expansion * x.channels, kernel,
                                   1 if i else stride)  # fmt: skip
-    return classifier(net, x, classes)
+    return classifier(net, x)

@@ -1,62 +1,54 @@
 """The four networks of MLPerf Tiny: keyword spotting, anomalies, small images, a person or none."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import RESIDUAL
-from lwprof.zoo.builder import Net
+from lwprof.zoo.builder import Net, Pair, Value
 from lwprof.zoo.families.mobilenet_v1 import mobilenet_v1
-from lwprof.zoo.graph import Value
 from lwprof.zoo.registry import network
 
 _PAPER = "MLPerf Tiny Benchmark, arXiv 2106.07597"
 _SOURCE = "computed by hand from the reference; its convolutions have biases"
 
-network("mobilenet_v1_025_96", year=2021, paper=_PAPER, width=0.25, resolution=96, classes=2,
-        params=213_586,
-        source="computed: the reference's 216,322 without its 2,736 biases before batch norm")(mobilenet_v1)  # fmt: skip
+network("mobilenet_v1_025_96", 2021, _PAPER, 213_586, None,
+        "computed: the reference's 216,322 without its 2,736 biases before batch norm",
+        width=0.25, resolution=96, classes=2)(mobilenet_v1)  # fmt: skip
 
 
-@network("ds_cnn", year=2021, paper=_PAPER, params=23_756, macs=2_656_768, source=_SOURCE)
-def ds_cnn(net: Net, classes: int = 12, batch: int = 1) -> Value:
+@network("ds_cnn", 2021, _PAPER, 23_756, 2_656_768, _SOURCE, resolution=None, classes=12)
+def ds_cnn(net: Net) -> Value:
     """49 windows of 10 coefficients: one convolution, four depthwise-separable ones."""
-    x = net.input((batch, 1, 49, 10))
+    x = net.input((net.batch, 1, 49, 10))
     # Padding as the reference's "same" at stride 2: one more at the end.
-    x = net.op("Pad", [x, net.integers((0, 0, 4, 1, 0, 0, 5, 1))], (batch, 1, 58, 12))
+    x = net.op("Pad", [x, net.integers((0, 0, 4, 1, 0, 0, 5, 1))], (net.batch, 1, 58, 12))
     x = _conv(net, x, 64, (10, 4), 2, pad=0)
     for _ in range(4):
         x = _conv(net, _conv(net, x, 64, 3, groups=64), 64, 1)
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return net.linear(net.flatten(net.global_pool(x)), net.classes)
 
 
-@network("autoencoder", year=2021, paper=_PAPER, params=267_928, macs=264_192, source=_SOURCE)
-def autoencoder(net: Net, batch: int = 1) -> Value:
+@network("autoencoder", 2021, _PAPER, 267_928, 264_192, _SOURCE, resolution=None, classes=None)
+def autoencoder(net: Net) -> Value:
     """Five spectrogram frames squeezed to 8 numbers and back."""
-    x = net.input((batch, 640))
+    x = net.input((net.batch, 640))
     for width in (128, 128, 128, 128, 8, 128, 128, 128, 128):
         x = net.act(net.batch_norm(net.linear(x, width)), "relu")
     return net.linear(x, 640)
 
 
-@network("resnet8", year=2021, paper=_PAPER, params=78_186, macs=12_501_632, source=_SOURCE)
-def resnet8(net: Net, classes: int = 10, batch: int = 1) -> Value:
+@network("resnet8", 2021, _PAPER, 78_186, 12_501_632, _SOURCE, resolution=None, classes=10)
+def resnet8(net: Net) -> Value:
     """Three residual blocks on 32×32 pixels."""
-    x = _conv(net, net.input((batch, 3, 32, 32)), 16, 3)
+    x = _conv(net, net.input((net.batch, 3, 32, 32)), 16, 3)
     for out, stride in ((16, 1), (32, 2), (64, 2)):
         y = net.conv(_conv(net, x, out, 3, stride), out, 3, bias=True)
         if stride > 1:
             x = net.conv(x, out, 1, stride, bias=True)
         x = net.act(net.add(x, net.batch_norm(y, RESIDUAL)), "relu")
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return net.linear(net.flatten(net.global_pool(x)), net.classes)
 
 
 def _conv(
-    net: Net,
-    x: Value,
-    out: int,
-    kernel: int | tuple[int, int],
-    stride: int = 1,
-    pad: int | None = None,
+    net: Net, x: Value, out: int, kernel: Pair, stride: int = 1, pad: int | None = None,
     groups: int = 1,
-) -> Value:
+) -> Value:  # fmt: skip
     y = net.conv(x, out, kernel, stride, pad=pad, groups=groups, bias=True)
     return net.act(net.batch_norm(y), "relu")

@@ -1,10 +1,7 @@
 """MnasNet: inverted residuals searched block by block on a phone."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn, depthwise, inverted_residual, rounded
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "MnasNet: Platform-Aware Neural Architecture Search for Mobile, arXiv 1807.11626"
@@ -19,32 +16,18 @@ _B1 = (
 )  # fmt: skip
 
 
-@network(
-    "mnasnet_a1",
-    year=2018,
-    paper=_PAPER,
-    params=3_887_038,
-    macs=312e6,
-    stages=_A1,
-    source="parameters of timm semnasnet_100; MACs of the paper",
-)
-@network("mnasnet_b1", year=2018, paper=_PAPER, params=4_383_312, macs=0.314e9, stages=_B1,
-         source="torchvision mnasnet1_0")  # fmt: skip
-def mnasnet(
-    net: Net,
-    stages: tuple[tuple[int, int, int, int, int, int], ...],
-    width: float = 1.0,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("mnasnet_a1", 2018, _PAPER, 3_887_038, 312e6,
+         "parameters of timm semnasnet_100; MACs of the paper", width=1.0, stages=_A1)  # fmt: skip
+@network("mnasnet_b1", 2018, _PAPER, 4_383_312, 0.314e9, "torchvision mnasnet1_0", width=1.0,
+         stages=_B1)  # fmt: skip
+def mnasnet(net: Net, stages: tuple[tuple[int, int, int, int, int, int], ...]) -> Value:
     """Figure 7 of the paper."""
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(32 * width), 3, 2)
-    x = conv_bn(net, depthwise(net, x), rounded(16 * width), 1, act=None)
+    x = net.image()
+    x = conv_bn(net, x, rounded(32 * net.width), 3, 2)
+    x = conv_bn(net, depthwise(net, x), rounded(16 * net.width), 1, act=None)
     for kernel, stride, expansion, channels, repeats, squeezed in stages:
         for i in range(repeats):
-            x = inverted_residual(net, x, rounded(channels * width), expansion * x.channels,
+            x = inverted_residual(net, x, rounded(channels * net.width), expansion * x.channels,
                                   kernel, 1 if i else stride, "relu",
                                   squeeze=squeezed and round(x.channels / 4))  # fmt: skip
-    return classifier(net, conv_bn(net, x, 1280, 1), classes)
+    return classifier(net, conv_bn(net, x, 1280, 1))

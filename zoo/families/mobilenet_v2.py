@@ -1,10 +1,7 @@
 """MobileNetV2: inverted residuals with linear bottlenecks."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual, rounded
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # expansion, channels, repeats, stride
@@ -14,18 +11,16 @@ _STAGES = (
 )  # fmt: skip
 
 
-@network("mobilenet_v2", year=2018, params=3_504_872, macs=0.301e9, source="torchvision",
-         paper="MobileNetV2: Inverted Residuals and Linear Bottlenecks, "
-         "arXiv 1801.04381")  # fmt: skip
-def mobilenet_v2(
-    net: Net, width: float = 1.0, resolution: int = 224, classes: int = 1000, batch: int = 1
-) -> Value:
+@network("mobilenet_v2", 2018,
+         "MobileNetV2: Inverted Residuals and Linear Bottlenecks, " "arXiv 1801.04381", 3_504_872,
+         0.301e9, "torchvision", width=1.0)  # fmt: skip
+def mobilenet_v2(net: Net) -> Value:
     """Table 2 of the paper."""
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(32 * width), 3, 2, "relu6")
+    x = net.image()
+    x = conv_bn(net, x, rounded(32 * net.width), 3, 2, "relu6")
     for expansion, channels, repeats, stride in _STAGES:
         for i in range(repeats):
-            out = rounded(channels * width)
+            out = rounded(channels * net.width)
             x = inverted_residual(net, x, out, expansion * x.channels, 3, 1 if i else stride)
-    x = conv_bn(net, x, rounded(1280 * max(1.0, width)), 1, act="relu6")
-    return classifier(net, x, classes)
+    x = conv_bn(net, x, rounded(1280 * max(1.0, net.width)), 1, act="relu6")
+    return classifier(net, x)

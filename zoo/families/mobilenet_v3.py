@@ -1,10 +1,7 @@
 """MobileNetV3: searched inverted residuals with squeeze-excite and hard-swish."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import conv_bn, inverted_residual, rounded
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "Searching for MobileNetV3, arXiv 1905.02244"
@@ -25,36 +22,22 @@ _SMALL = (
 )  # fmt: skip
 
 
-@network(
-    "mobilenet_v3_large",
-    year=2019,
-    paper=_PAPER,
-    params=5_483_032,
-    macs=0.217e9,
-    source="torchvision",
-    layers=_LARGE,
-    head=1280,
-)
-@network("mobilenet_v3_small", year=2019, paper=_PAPER, params=2_542_856, macs=0.057e9,
-         source="torchvision", layers=_SMALL, head=1024)  # fmt: skip
+@network("mobilenet_v3_large", 2019, _PAPER, 5_483_032, 0.217e9, "torchvision", width=1.0,
+         layers=_LARGE, head=1280)  # fmt: skip
+@network("mobilenet_v3_small", 2019, _PAPER, 2_542_856, 0.057e9, "torchvision", width=1.0,
+         layers=_SMALL, head=1024)  # fmt: skip
 def mobilenet_v3(
-    net: Net,
-    layers: tuple[tuple[int, int, int, int, str, int], ...],
-    head: int,
-    width: float = 1.0,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
+    net: Net, layers: tuple[tuple[int, int, int, int, str, int], ...], head: int
 ) -> Value:
     """Tables 1 and 2 of the paper."""
     net.eps = 1e-3
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(16 * width), 3, 2, _HS)
+    x = net.image()
+    x = conv_bn(net, x, rounded(16 * net.width), 3, 2, _HS)
     for kernel, hidden, out, squeezed, act, stride in layers:
-        hidden = rounded(hidden * width)
-        x = inverted_residual(net, x, rounded(out * width), hidden, kernel, stride, act,
+        hidden = rounded(hidden * net.width)
+        x = inverted_residual(net, x, rounded(out * net.width), hidden, kernel, stride, act,
                               squeeze=squeezed and rounded(hidden // 4),
                               gate="hard_sigmoid")  # fmt: skip
     x = conv_bn(net, x, 6 * x.channels, 1, act=_HS)
-    x = net.linear(net.flatten(net.global_pool(x)), rounded(head * width))
-    return net.linear(net.act(x, _HS), classes)
+    x = net.linear(net.flatten(net.global_pool(x)), rounded(head * net.width))
+    return net.linear(net.act(x, _HS), net.classes)

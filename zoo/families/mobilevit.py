@@ -1,48 +1,25 @@
 """MobileViT: inverted residuals, and transformers over pixels at equal places of 2×2 patches."""
 
-from __future__ import annotations
-
 from lwprof.zoo.attention import pre_norm_layer
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "MobileViT: Light-weight, General-purpose, and Mobile-friendly Vision Transformer, arXiv 2110.02178"
 _PATCH, _HEADS = 2, 4
 
 
-@network(
-    "mobilevit_s",
-    year=2021,
-    paper=_PAPER,
-    params=5_578_632,
-    source="timm",
-    channels=(32, 64, 96, 128, 160, 640),
-    dims=(144, 192, 240),
-)
-@network(
-    "mobilevit_xs",
-    year=2021,
-    paper=_PAPER,
-    params=2_317_848,
-    source="timm",
-    channels=(32, 48, 64, 80, 96, 384),
-    dims=(96, 120, 144),
-)
-@network("mobilevit_xxs", year=2021, paper=_PAPER, params=1_272_024, source="timm",
+@network("mobilevit_s", 2021, _PAPER, 5_578_632, None, "timm", resolution=256,
+         channels=(32, 64, 96, 128, 160, 640), dims=(144, 192, 240))  # fmt: skip
+@network("mobilevit_xs", 2021, _PAPER, 2_317_848, None, "timm", resolution=256,
+         channels=(32, 48, 64, 80, 96, 384), dims=(96, 120, 144))  # fmt: skip
+@network("mobilevit_xxs", 2021, _PAPER, 1_272_024, None, "timm", resolution=256,
          channels=(16, 24, 48, 64, 80, 320), dims=(64, 80, 96), expansion=2)  # fmt: skip
 def mobilevit(
-    net: Net,
-    channels: tuple[int, ...],
-    dims: tuple[int, ...],
-    expansion: int = 4,
-    resolution: int = 256,
-    classes: int = 1000,
-    batch: int = 1,
+    net: Net, channels: tuple[int, ...], dims: tuple[int, ...], expansion: int = 4
 ) -> Value:
     """Table 4 of the paper."""
-    x = conv_bn(net, net.input((batch, 3, resolution, resolution)), 16, 3, 2, "swish")
+    x = conv_bn(net, net.image(), 16, 3, 2, "swish")
 
     def reduced(x: Value, out: int, stride: int) -> Value:
         return inverted_residual(net, x, out, expansion * x.channels, 3, stride, "swish")
@@ -52,7 +29,7 @@ def mobilevit(
         x = reduced(x, channels[1], stride)
     for out, dim, depth in zip(channels[2:5], dims, (2, 4, 3), strict=True):
         x = _block(net, reduced(x, out, 2), dim, depth)
-    return classifier(net, conv_bn(net, x, channels[5], 1, act="swish"), classes)
+    return classifier(net, conv_bn(net, x, channels[5], 1, act="swish"))
 
 
 def _block(net: Net, x: Value, dim: int, depth: int) -> Value:

@@ -1,13 +1,10 @@
 """NAS-Bench-201: any of the 15,625 cells, in the benchmark's skeleton."""
 
-from __future__ import annotations
-
 import re
 
 from lwprof.errors import UsageError
 from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -33,27 +30,23 @@ def parse(cell: str) -> tuple[str, ...]:
     return tuple(kind for kind, _ in edges)
 
 
-@network("nasbench201_best", year=2020, paper=_PAPER, params=1_073_466, macs=153.27e6,
-         source=_SOURCE, cell="|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|"
-                              "+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|")  # fmt: skip
-@network("nasbench201_largest", year=2020, paper=_PAPER, params=1_531_546, macs=220.11969e6,
-         source=_SOURCE, cell="333333")  # fmt: skip
-@network("nasbench201_smallest", year=2020, paper=_PAPER, params=73_306, macs=7.78305e6,
-         source=_SOURCE, cell="111111")  # fmt: skip
-def nasbench201(
-    net: Net, cell: str, channels: int = 16, repeats: int = 5, resolution: int = 32,
-    classes: int = 10, batch: int = 1,
-) -> Value:  # fmt: skip
+@network("nasbench201_best", 2020, _PAPER, 1_073_466, 153.27e6, _SOURCE, resolution=32, classes=10,
+         cell="333132")  # fmt: skip
+@network("nasbench201_largest", 2020, _PAPER, 1_531_546, 220.11969e6, _SOURCE, resolution=32,
+         classes=10, cell="333333")  # fmt: skip
+@network("nasbench201_smallest", 2020, _PAPER, 73_306, 7.78305e6, _SOURCE, resolution=32,
+         classes=10, cell="111111")  # fmt: skip
+def nasbench201(net: Net, cell: str, channels: int = 16, repeats: int = 5) -> Value:
     """Three stages of ``repeats`` cells with residual blocks of stride 2 between them."""
     operations = parse(cell)
-    x = conv_bn(net, net.input((batch, 3, resolution, resolution)), channels, 3, 1, None)
+    x = conv_bn(net, net.image(), channels, 3, 1, None)
     for stage in range(3):
         if stage:
             x = _residual(net, x, channels << stage)
         for i in range(repeats):
             with net.scope(f"cell{stage}.{i}"):
                 x = _cell(net, x, operations)
-    return classifier(net, net.act(net.batch_norm(x), "relu"), classes)
+    return classifier(net, net.act(net.batch_norm(x), "relu"))
 
 
 def _cell(net: Net, x: Value, operations: tuple[str, ...]) -> Value:

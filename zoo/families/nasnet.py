@@ -1,10 +1,7 @@
 """NASNet-A: one normal and one reduction cell, written once and repeated."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # Figure 4 of the paper. A cell has inputs 0 (its predecessor) and 1 (the one before that);
@@ -20,23 +17,16 @@ _REDUCTION = (
 _PAPER = "Learning Transferable Architectures for Scalable Image Recognition, arXiv 1707.07012"
 
 
-@network("nasnet_large", year=2017, paper=_PAPER, params=88_753_150, macs=23.8e9,
-         source="timm nasnetalarge; MACs of the paper", resolution=331)  # fmt: skip
-@network("nasnet_mobile", year=2017, paper=_PAPER, params=5_289_978, macs=564e6, filters=1056,
-         stem=32, repeats=4, source="Keras and Cadene nasnetamobile; MACs of the paper")  # fmt: skip
-def nasnet(
-    net: Net,
-    filters: int = 4032,
-    stem: int = 96,
-    repeats: int = 6,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("nasnet_large", 2017, _PAPER, 88_753_150, 23.8e9, "timm nasnetalarge; MACs of the paper",
+         resolution=331)  # fmt: skip
+@network("nasnet_mobile", 2017, _PAPER, 5_289_978, 564e6,
+         "Keras and Cadene nasnetamobile; MACs of the paper", filters=1056, stem=32,
+         repeats=4)  # fmt: skip
+def nasnet(net: Net, filters: int = 4032, stem: int = 96, repeats: int = 6) -> Value:
     """NASNet-A (``repeats`` @ ``filters``)."""
     net.eps = 1e-3
     channels = filters // 24
-    image = net.input((batch, 3, resolution, resolution))
+    image = net.image()
     first = net.batch_norm(net.conv(image, stem, 3, 2, pad=0))
     second = _cell(net, first, first, channels // 4, True, "stem0", raw=True)
     cells = [first, second, _cell(net, second, first, channels // 2, True, "stem1")]
@@ -48,7 +38,7 @@ def nasnet(
         for i in range(repeats):
             cells.append(_cell(net, cells[-1], cells[-2], channels << stage, False,
                                f"cell{stage * repeats + i}"))  # fmt: skip
-    return classifier(net, net.act(cells[-1], "relu"), classes)
+    return classifier(net, net.act(cells[-1], "relu"))
 
 
 def _cell(

@@ -1,13 +1,10 @@
 """Once-for-all: sub-networks of one trained MobileNetV3, chosen by depth, kernel and expansion."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lwprof.errors import UsageError
 from lwprof.zoo.blocks import conv_bn, inverted_residual, rounded
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 # channels, stride, activation, squeeze-excite of the five elastic stages
@@ -17,20 +14,16 @@ _PAPER = "Once for All: Train One Network and Specialize it, arXiv 1908.09791"
 _SOURCE = "computed from the authors' definition"
 
 
-@network("ofa_mobilenet_v3_largest", year=2019, paper=_PAPER, source=_SOURCE)
-@network("ofa_mobilenet_v3_middle", year=2019, paper=_PAPER, source=_SOURCE, depths=(3,) * 5,
+@network("ofa_mobilenet_v3_largest", 2019, _PAPER, None, None, _SOURCE, width=1.0)
+@network("ofa_mobilenet_v3_middle", 2019, _PAPER, None, None, _SOURCE, width=1.0, depths=(3,) * 5,
          kernels=(5,) * 20, expansions=(4,) * 20)  # fmt: skip
-@network("ofa_mobilenet_v3_smallest", year=2019, paper=_PAPER, source=_SOURCE, depths=(2,) * 5,
-         kernels=(3,) * 20, expansions=(3,) * 20)  # fmt: skip
+@network("ofa_mobilenet_v3_smallest", 2019, _PAPER, None, None, _SOURCE, width=1.0,
+         depths=(2,) * 5, kernels=(3,) * 20, expansions=(3,) * 20)  # fmt: skip
 def ofa_mobilenet_v3(
     net: Net,
     depths: Sequence[int] = (4,) * 5,
     kernels: Sequence[int] = (7,) * 20,
     expansions: Sequence[int] = (6,) * 20,
-    width: float = 1.0,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
 ) -> Value:
     """A sub-network: ``depths`` per stage; ``kernels``, ``expansions`` per block, four a stage.
 
@@ -39,18 +32,18 @@ def ofa_mobilenet_v3(
     """
     if len(depths) != 5 or not {*depths} <= {2, 3, 4} or len(kernels) != 20 != len(expansions):
         raise UsageError("an OFA sub-network has 5 depths of 2 to 4, 20 kernels, 20 expansions")
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(16 * width), 3, 2, "hard_swish")
-    x = inverted_residual(net, x, rounded(16 * width), x.channels, act="relu")
+    x = net.image()
+    x = conv_bn(net, x, rounded(16 * net.width), 3, 2, "hard_swish")
+    x = inverted_residual(net, x, rounded(16 * net.width), x.channels, act="relu")
     for stage, (channels, stride, act, squeezed) in enumerate(_STAGES):
         for i in range(depths[stage]):
             hidden = rounded(round(x.channels * expansions[4 * stage + i]))
             with net.scope(f"stage{stage}.{i}"):
                 x = inverted_residual(
-                    net, x, rounded(channels * width), hidden, kernels[4 * stage + i],
+                    net, x, rounded(channels * net.width), hidden, kernels[4 * stage + i],
                     1 if i else stride, act, squeeze=squeezed and rounded(hidden // 4),
                     gate="hard_sigmoid",
                 )  # fmt: skip
-    x = net.global_pool(conv_bn(net, x, rounded(960 * width), 1, act="hard_swish"))
-    x = net.act(net.conv(x, rounded(1280 * width), 1), "hard_swish")
-    return net.linear(net.flatten(x), classes)
+    x = net.global_pool(conv_bn(net, x, rounded(960 * net.width), 1, act="hard_swish"))
+    x = net.act(net.conv(x, rounded(1280 * net.width), 1), "hard_swish")
+    return net.linear(net.flatten(x), net.classes)

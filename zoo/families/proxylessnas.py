@@ -1,10 +1,7 @@
 """ProxylessNAS: inverted residuals searched on the target device, one network for each."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = (
@@ -26,44 +23,20 @@ _GPU = (
 )  # fmt: skip
 
 
-@network(
-    "proxylessnas_mobile",
-    year=2018,
-    paper=_PAPER,
-    params=4_080_512,
-    macs=320e6,
-    source="parameters of pytorchcv; MACs of the paper",
-    stages=_MOBILE,
-    head=1280,
-)
-@network(
-    "proxylessnas_cpu",
-    year=2018,
-    paper=_PAPER,
-    params=4_361_648,
-    source="pytorchcv",
-    stages=_CPU,
-    stem=40,
-    head=1432,
-)
-@network("proxylessnas_gpu", year=2018, paper=_PAPER, params=7_119_848, macs=465e6,
-         source="parameters of pytorchcv; MACs of the authors' page", stages=_GPU, stem=40,
+@network("proxylessnas_mobile", 2018, _PAPER, 4_080_512, 320e6,
+         "parameters of pytorchcv; MACs of the paper", stages=_MOBILE, head=1280)  # fmt: skip
+@network("proxylessnas_cpu", 2018, _PAPER, 4_361_648, None, "pytorchcv", stages=_CPU, stem=40,
+         head=1432)  # fmt: skip
+@network("proxylessnas_gpu", 2018, _PAPER, 7_119_848, 465e6,
+         "parameters of pytorchcv; MACs of the authors' page", stages=_GPU, stem=40,
          head=1728)  # fmt: skip
-def proxylessnas(
-    net: Net,
-    stages: _Stages,
-    head: int,
-    stem: int = 32,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+def proxylessnas(net: Net, stages: _Stages, head: int, stem: int = 32) -> Value:
     """Figure 4 of the paper."""
     net.eps = 1e-3
-    x = conv_bn(net, net.input((batch, 3, resolution, resolution)), stem, 3, 2, "relu6")
+    x = conv_bn(net, net.image(), stem, 3, 2, "relu6")
     for channels, stride, layers in stages:
         for i, layer in enumerate(layers.split()):
             expansion, kernel = map(int, layer.split(":"))
             hidden = expansion * x.channels
             x = inverted_residual(net, x, channels, hidden, kernel, 1 if i else stride)
-    return classifier(net, conv_bn(net, x, head, 1, act="relu6"), classes)
+    return classifier(net, conv_bn(net, x, head, 1, act="relu6"))

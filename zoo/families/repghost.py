@@ -1,12 +1,9 @@
 """RepGhost: ghost features by re-parameterisation instead of concatenation."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from lwprof.zoo.blocks import RESIDUAL, conv_bn, depthwise, rounded, squeeze_excite
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 from lwprof.zoo.reparameterisation import fold, identity, merge
 
@@ -20,28 +17,22 @@ _LAYERS = (
 )  # fmt: skip
 
 
-@network("repghostnet", year=2022, paper=_PAPER, params=4_070_000,
-         source="timm repghostnet_100, training form, three digits")  # fmt: skip
-@network("repghostnet_deploy", year=2022, paper=_PAPER, params=4_060_000, macs=142e6, deploy=True,
-         source="README of ChengpengChen/RepGhost, 1.0×, three digits")  # fmt: skip
-def repghostnet(
-    net: Net,
-    deploy: bool = False,
-    width: float = 1.0,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("repghostnet", 2022, _PAPER, 4_070_000, None,
+         "timm repghostnet_100, training form, three digits", width=1.0)  # fmt: skip
+@network("repghostnet_deploy", 2022, _PAPER, 4_060_000, 142e6,
+         "README of ChengpengChen/RepGhost, 1.0×, three digits", width=1.0,
+         deploy=True)  # fmt: skip
+def repghostnet(net: Net, deploy: bool = False) -> Value:
     """Table 1 of the paper."""
-    x = net.input((batch, 3, resolution, resolution))
-    x = conv_bn(net, x, rounded(16 * width, 4), 3, 2)
+    x = net.image()
+    x = conv_bn(net, x, rounded(16 * net.width, 4), 3, 2)
     for i, (kernel, hidden, out, squeezed, stride) in enumerate(_LAYERS):
-        hidden, out = rounded(hidden * width, 4), rounded(out * width, 4)
+        hidden, out = rounded(hidden * net.width, 4), rounded(out * net.width, 4)
         with net.scope(f"block{i}"):
             x = _bottleneck(net, x, hidden, out, kernel, stride, squeezed, deploy)
-    x = net.global_pool(conv_bn(net, x, rounded(960 * width, 4), 1))
+    x = net.global_pool(conv_bn(net, x, rounded(960 * net.width, 4), 1))
     x = net.act(net.conv(x, 1280, 1, bias=True), "relu")
-    return net.linear(net.flatten(x), classes)
+    return net.linear(net.flatten(x), net.classes)
 
 
 def _bottleneck(

@@ -1,12 +1,9 @@
 """RepVGG: trained as 3×3 + 1×1 + identity, deployed as one 3×3; both from the same weights."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from lwprof.zoo.blocks import classifier
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 from lwprof.zoo.reparameterisation import fold, identity, merge
 
@@ -14,30 +11,21 @@ _PAPER = "RepVGG: Making VGG-style ConvNets Great Again, arXiv 2101.03697"
 _A0, _B0 = ((2, 48), (4, 96), (14, 192), (1, 1280)), ((4, 64), (6, 128), (16, 256), (1, 1280))
 
 
-@network("repvgg_a0", year=2021, paper=_PAPER, params=9_108_968, macs=1.52e9, stages=_A0,
-         source="timm repvgg_a0")  # fmt: skip
-@network("repvgg_a0_deploy", year=2021, paper=_PAPER, params=8_309_384, macs=1.4e9, stages=_A0,
-         deploy=True, source="README of DingXiaoH/RepVGG")  # fmt: skip
-@network("repvgg_b0", year=2021, paper=_PAPER, params=15_817_960, macs=3.41e9, stages=_B0,
-         source="timm repvgg_b0")  # fmt: skip
-@network("repvgg_b0_deploy", year=2021, paper=_PAPER, params=14_339_048, macs=3.1e9, stages=_B0,
-         deploy=True, source="README of DingXiaoH/RepVGG")  # fmt: skip
-def repvgg(
-    net: Net,
-    stages: tuple[tuple[int, int], ...],
-    deploy: bool = False,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("repvgg_a0", 2021, _PAPER, 9_108_968, 1.52e9, "timm repvgg_a0", stages=_A0)
+@network("repvgg_a0_deploy", 2021, _PAPER, 8_309_384, 1.4e9, "README of DingXiaoH/RepVGG",
+         stages=_A0, deploy=True)  # fmt: skip
+@network("repvgg_b0", 2021, _PAPER, 15_817_960, 3.41e9, "timm repvgg_b0", stages=_B0)
+@network("repvgg_b0_deploy", 2021, _PAPER, 14_339_048, 3.1e9, "README of DingXiaoH/RepVGG",
+         stages=_B0, deploy=True)  # fmt: skip
+def repvgg(net: Net, stages: tuple[tuple[int, int], ...], deploy: bool = False) -> Value:
     """Table 2 of the paper; ``stages`` are (depth, channels)."""
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = block(net, x, min(64, stages[0][1]), 2, deploy)
     for stage, (depth, channels) in enumerate(stages):
         for i in range(depth):
             with net.scope(f"stage{stage + 1}.{i}"):
                 x = block(net, x, channels, 1 if i else 2, deploy)
-    return classifier(net, x, classes)
+    return classifier(net, x)
 
 
 def block(net: Net, x: Value, out: int, stride: int, deploy: bool) -> Value:

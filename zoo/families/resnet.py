@@ -1,57 +1,24 @@
 """ResNet: residual stages of two 3×3, or of 1×1, 3×3, 1×1 (v1.5: the stride is in the 3×3)."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import RESIDUAL, classifier, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "Deep Residual Learning for Image Recognition, arXiv 1512.03385"
 
 
-@network(
-    "resnet18",
-    year=2015,
-    paper=_PAPER,
-    params=11_689_512,
-    macs=1.814e9,
-    source="torchvision",
-    depths=(2, 2, 2, 2),
-)
-@network(
-    "resnet34",
-    year=2015,
-    paper=_PAPER,
-    params=21_797_672,
-    macs=3.664e9,
-    source="torchvision",
-    depths=(3, 4, 6, 3),
-)
-@network(
-    "resnet50",
-    year=2015,
-    paper=_PAPER,
-    params=25_557_032,
-    macs=4.089e9,
-    source="torchvision",
-    depths=(3, 4, 6, 3),
-    bottleneck=True,
-)
-@network("resnet101", year=2015, paper=_PAPER, params=44_549_160, macs=7.801e9,
-         source="torchvision", depths=(3, 4, 23, 3), bottleneck=True)  # fmt: skip
-def resnet(
-    net: Net,
-    depths: tuple[int, ...],
-    bottleneck: bool = False,
-    width: float = 1.0,
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("resnet18", 2015, _PAPER, 11_689_512, 1.814e9, "torchvision", width=1.0,
+         depths=(2, 2, 2, 2))  # fmt: skip
+@network("resnet34", 2015, _PAPER, 21_797_672, 3.664e9, "torchvision", width=1.0,
+         depths=(3, 4, 6, 3))  # fmt: skip
+@network("resnet50", 2015, _PAPER, 25_557_032, 4.089e9, "torchvision", width=1.0,
+         depths=(3, 4, 6, 3), bottleneck=True)  # fmt: skip
+@network("resnet101", 2015, _PAPER, 44_549_160, 7.801e9, "torchvision", width=1.0,
+         depths=(3, 4, 23, 3), bottleneck=True)  # fmt: skip
+def resnet(net: Net, depths: tuple[int, ...], bottleneck: bool = False) -> Value:
     """Table 1 of the paper."""
-    x = net.input((batch, 3, resolution, resolution))
-    return classifier(net, backbone(net, x, depths, bottleneck, width)[-1], classes)
+    x = net.image()
+    return classifier(net, backbone(net, x, depths, bottleneck, net.width)[-1])
 
 
 def backbone(

@@ -1,42 +1,24 @@
 """SqueezeNet: fire modules squeeze by 1×1 and expand by 1×1 beside 3×3."""
 
-from __future__ import annotations
-
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 _PAPER = "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, arXiv 1602.07360"
 _FIRES = (16, 16, 32, 32, 48, 48, 64, 64)  # squeezed channels; each half expands to four times
 
 
-@network(
-    "squeezenet1_0",
-    year=2016,
-    paper=_PAPER,
-    params=1_248_424,
-    macs=0.819e9,
-    source="torchvision",
-    stem=(96, 7),
-    pools=(0, 3, 7),
-)
-@network("squeezenet1_1", year=2016, paper=_PAPER, params=1_235_496, macs=0.349e9,
-         source="torchvision", stem=(64, 3), pools=(0, 2, 4))  # fmt: skip
-def squeezenet(
-    net: Net,
-    stem: tuple[int, int],
-    pools: tuple[int, ...],
-    resolution: int = 224,
-    classes: int = 1000,
-    batch: int = 1,
-) -> Value:
+@network("squeezenet1_0", 2016, _PAPER, 1_248_424, 0.819e9, "torchvision", stem=(96, 7),
+         pools=(0, 3, 7))  # fmt: skip
+@network("squeezenet1_1", 2016, _PAPER, 1_235_496, 0.349e9, "torchvision", stem=(64, 3),
+         pools=(0, 2, 4))  # fmt: skip
+def squeezenet(net: Net, stem: tuple[int, int], pools: tuple[int, ...]) -> Value:
     """Table 1 of the paper; ``pools`` are the fire modules that follow a pooling."""
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     x = net.act(net.conv(x, *stem, 2, pad=0, bias=True), "relu")
     for i, squeezed in enumerate(_FIRES):
         if i in pools:
             x = net.pool(x, "max", 3, 2, ceil=True)
         x = net.act(net.conv(x, squeezed, 1, bias=True), "relu")
         x = net.concat([net.act(net.conv(x, 4 * squeezed, k, bias=True), "relu") for k in (1, 3)])
-    x = net.act(net.conv(x, classes, 1, bias=True), "relu")
+    x = net.act(net.conv(x, net.classes, 1, bias=True), "relu")
     return net.flatten(net.global_pool(x))

@@ -1,22 +1,20 @@
 """Dual-pooling attention: mean and maximum of each channel, judged by one shared network."""
 
-from __future__ import annotations
-
 from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net
-from lwprof.zoo.graph import Value
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 
-@network("dual_pooling_attention", year=2018, paper="CBAM: channel attention, arXiv 1807.06521",
-         source="none published: four convolutions with the block")  # fmt: skip
-def attentive(net: Net, resolution: int = 112, classes: int = 100, batch: int = 1) -> Value:
+@network("dual_pooling_attention", 2018, "CBAM: channel attention, arXiv 1807.06521", None, None,
+         "none published: four convolutions with the block", resolution=112,
+         classes=100)  # fmt: skip
+def attentive(net: Net) -> Value:
     """Four strided 3×3 convolutions, each followed by the attention."""
-    x = net.input((batch, 3, resolution, resolution))
+    x = net.image()
     for stage in range(4):
         with net.scope(f"stage{stage}"):
             x = dual_pooling(net, conv_bn(net, x, 32 << stage, 3, 2))
-    return classifier(net, x, classes)
+    return classifier(net, x)
 
 
 def dual_pooling(net: Net, x: Value, reduction: int = 16) -> Value:
