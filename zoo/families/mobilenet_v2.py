@@ -12,7 +12,7 @@ _STAGES = (
 
 
 @network("mobilenet_v2", 2018,
-         "MobileNetV2: Inverted Residuals and Linear Bottlenecks, " "arXiv 1801.04381", 3_504_872,
+         "MobileNetV2: Inverted Residuals and Linear Bottlenecks, arXiv 1801.04381", 3_504_872,
          0.301e9, "torchvision", width=1.0)  # fmt: skip
 def mobilenet_v2(net: Net) -> Value:
     """Table 2 of the paper."""
