@@ -19,9 +19,14 @@ from lwprof.profiler.kernels.values import join_type, split_type
 # How far back from an output the operator that gave a fused kernel its type may lie.
 _REACH = 24
 
+_CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv")
+
 _UNIQUE = re.compile(r"_token_\d+$")
 _CAST_PREFIX = "InsertedPrecisionFreeCast_"
 _COPY_SUFFIX = "/duplicated"
+
+# What a runtime may have removed between two operators.
+_COPIES = frozenset({"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"})
 
 # Original types that an optimised type may come from, where the names differ.
 _ORIGINS = {
@@ -152,7 +157,7 @@ class Correspondence:
         for slot, name in enumerate(node.inputs):
             if name not in self._optimised.producer or name in self.tensor:
                 continue
-            if slot == 3 and node.plain_type in ("Conv", "FusedConv", "NhwcFusedConv"):
+            if slot == 3 and node.plain_type in _CONVOLUTIONS:
                 source = self._other_side(primary)
             else:
                 place = _input_place(node, slot)
@@ -193,22 +198,41 @@ class Correspondence:
         for place in self._named(node):
             if self._original.operators[place].type in wanted:
                 return place
+        derived = _derived_name(node)
         starts = [self.tensor[name] for name in node.outputs if name in self.tensor]
-        for place in self._backwards(starts):
+        if derived in self._original.producer:
+            starts = [derived]  # behind the sum, if there is one
+        only = None if _is_fused(node) else _COPIES
+        for place in self._backwards(starts, self._added(node), only):
             if self._original.operators[place].type in wanted:
                 return place
         return None
 
-    def _backwards(self, names: list[str]) -> Iterator[int]:
-        """Operators behind ``names``, the nearest first, at most a kernel's worth of them."""
+    def _added(self, node: Node) -> str:
+        """The original tensor that a convolution adds to its result; "" if none."""
+        if node.plain_type not in _CONVOLUTIONS or len(node.inputs) < 4:
+            return ""
+        return self.tensor.get(node.inputs[3], node.inputs[3])
+
+    def _backwards(
+        self, names: list[str], beside: str, only: frozenset[str] | None
+    ) -> Iterator[int]:
+        """Operators behind ``names``, the nearest first, at most a kernel's worth of them.
+
+        What makes the tensor ``beside`` is another kernel's, and so is what lies behind
+        an operator that another node runs, or that is of none of the types ``only``.
+        """
         waiting, seen = list(names), set[int]()
         while waiting and len(seen) < _REACH:
-            place = self._original.producer.get(waiting.pop(0))
+            name = waiting.pop(0)
+            place = None if name == beside else self._original.producer.get(name)
             if place is None or place in seen or place in self._original.foldable:
                 continue
             seen.add(place)
             yield place
-            waiting.extend(self._original.operators[place].inputs)
+            operator = self._original.operators[place]
+            if place not in self._taken and (only is None or operator.type in only):
+                waiting.extend(operator.inputs)
 
     def _is_constant(self, name: str) -> bool:
         tensor = self._original.graph.tensors.get(name)
@@ -248,6 +272,11 @@ def _scaling(node: Node) -> str:
 
 
 _SCALINGS = {"bn": "BatchNormalization", "mul": "Mul"}
+
+
+def _is_fused(node: Node) -> bool:
+    """True for operators that may stand for several of the model's."""
+    return bool(split_type(node.op)[0]) or node.plain_type in _ORIGINS
 
 
 def _origins(node: Node) -> tuple[str, ...]:

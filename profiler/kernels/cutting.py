@@ -9,30 +9,33 @@ import numpy as np
 import onnx
 
 from lwprof.errors import ModelError, UsageError
-from lwprof.profiler.graph.elements import nbytes
 from lwprof.profiler.kernels import filling
 from lwprof.profiler.kernels.embodying import decoded_attributes, stored, tensor, typed
-from lwprof.profiler.kernels.emitting import Input, Site, parameters_of, written
-from lwprof.profiler.kernels.schemas import (
-    defaults_of,
-    lowest_opset,
-    schema_of,
+from lwprof.profiler.kernels.emitting import Input, Site, written
+from lwprof.profiler.kernels.schemas import defaults_of, schema_of
+from lwprof.profiler.kernels.suitability import (
+    LAYOUT_TYPES,
+    added_to_convolution,
+    chained_input,
+    check_chain,
+    check_cuttable,
+    lowest,
+    opset_of,
 )
-from lwprof.profiler.kernels.values import REFERENCE_OPSET, product, split_type
+from lwprof.profiler.kernels.values import product, split_type
 
 _IR_VERSION = 8  # the newest that the runtimes of old boards read
 _MAX_COPIES = 10_000
-_MAX_BYTES = 2**31 - 2**20  # a protobuf message holds less than 2 GiB
 
 # Layout changes are not ONNX's; the runtime has them in a domain of its own.
-_LAYOUT_TYPES = ("ReorderInput", "ReorderOutput")
 _LAYOUT_DOMAIN = "com.microsoft.nchwc"
 _BLOCK = 16  # channels are padded to whole blocks, of 8 or 16
 
-# From this opset on ONNX Runtime fuses the activation into a convolution.
-_FUSED_FROM = {"HardSwish": 18}
+# Fused into a convolution only where the result does not leave the graph.
+_FUSED_INSIDE = ("HardSwish",)
 
-_GATHERS = {"Gather": 1, "GatherElements": 1, "Scatter": 1, "ScatterElements": 1}
+# Where these have indices, which must lie inside the first input.
+_GATHERS = {"Gather": 1, "GatherElements": 1, "ScatterElements": 1}
 
 
 def cut_out(
@@ -41,121 +44,28 @@ def cut_out(
     """See :meth:`~lwprof.profiler.kernels.workload.Workload.to_model`.
 
     Raises:
-        ModelError: the description lacks shapes, cannot be chained, or is too large.
+        ModelError: the description lacks shapes, contradicts itself, cannot be chained,
+            or is too large.
         UsageError: a wrong number of copies, or an unknown topology.
     """
     if not 1 <= copies <= _MAX_COPIES:
         raise UsageError(f"{copies} copies are not possible: give 1 to {_MAX_COPIES}")
     if topology not in ("parallel", "chain"):
         raise UsageError(f"unknown topology {topology!r}: give 'parallel' or 'chain'")
-    _check_cuttable(description, copies)
+    check_cuttable(description, copies)
     if topology == "chain":
-        _check_chain(description)
-    writer = _Writer(description, seed, opset_of(description), topology == "chain", sink)
-    for copy in range(copies):
-        writer.add_copy(copy)
-    return writer.model()
-
-
-def opset_of(description: Mapping[str, Any]) -> int:
-    """The lowest opset, from the reference on, that can express the kernel."""
-    if description.get("opset"):
-        return int(description["opset"])
-    needed = [REFERENCE_OPSET]
-    for i, op in enumerate(description["op_types"]):
-        if split_type(op)[0] or op in _LAYOUT_TYPES:
-            continue
-        needed.append(_lowest(description, i))
-        if i:
-            needed.append(_FUSED_FROM.get(op, 0))
-    return max(needed)
-
-
-def _lowest(description: Mapping[str, Any], i: int) -> int:
-    """The opset that operator ``i`` needs, as it will be written."""
-    op = description["op_types"][i]
-    # Parameters that are attributes in a description become inputs.
-    spelled = frozenset(description["attributes"][i]) - {"captured"} - parameters_of(op)
-    inputs = tuple(_dtype_of(description, edge) for edge in description["edges"][i])
-    made = dict(zip(description["results"], description["outputs"], strict=True))
-    outputs = tuple(
-        spec["dtype"] if (spec := made.get(f"{i}.{j}")) and spec.get("kind") is None else None
-        for j in range(len(made))
-    )
-    return lowest_opset(op, inputs, outputs, spelled)
-
-
-def _dtype_of(description: Mapping[str, Any], reference: str) -> str | None:
-    if reference.startswith("i"):
-        spec = description["inputs"][int(reference[1:])]
-        return spec["dtype"] if spec.get("kind", "tensor") == "tensor" else None
-    return description["dtype"] if reference else None
-
-
-def _check_cuttable(description: Mapping[str, Any], copies: int) -> None:
-    idle = all(spec["constant"] for spec in description["inputs"])
-    if description["op_types"] in (["Shape"], ["Size"]) or idle and not _is_random(description):
-        raise ModelError(
-            f"the kernel {'+'.join(description['op_types'])} reads nothing that changes: alone, "
-            "a runtime would compute it once, when it loads the model"
-        )
-    total = 0
-    for spec in description["outputs"]:
-        if spec["shape"] is None or spec["dtype"] is None:
-            raise _unknown(description, "outputs")
-    for spec in description["inputs"]:
-        shape = spec["shape"]
-        if shape is None or None in shape or spec["dtype"] is None:
-            raise _unknown(description, "inputs")
-        if spec["constant"]:
-            total += nbytes(spec["dtype"], product(shape)) or 0
-        elif (nbytes(spec["dtype"], product(shape)) or 0) > _MAX_BYTES:
-            raise ModelError(f"an input of shape {shape} is too large to be measured")
-    if total * copies > _MAX_BYTES:
-        raise ModelError(
-            f"{copies} copies of this kernel have {total * copies / 2**30:.1f} GiB of weights, "
-            "more than an ONNX file holds: ask for fewer copies"
-        )
-
-
-def _unknown(description: Mapping[str, Any], what: str) -> ModelError:
-    return ModelError(
-        f"the kernel {'+'.join(description['op_types'])} has {what} of unknown shape: "
-        "it cannot be cut out of its model"
-    )
-
-
-def _is_random(description: Mapping[str, Any]) -> bool:
-    return any(op in ("RandomNormal", "RandomUniform") for op in description["op_types"])
-
-
-def _check_chain(description: Mapping[str, Any]) -> None:
-    first = _chained_input(description)
-    outputs = description["outputs"]
-    fits = (
-        first is not None
-        and outputs
-        and outputs[0]["shape"] == description["inputs"][first]["shape"]
-        and outputs[0]["dtype"] == description["inputs"][first]["dtype"]
-    )
-    if not fits:
-        raise ModelError(
-            f"the kernel {'+'.join(description['op_types'])} cannot be chained: its output does "
-            "not have its input's shape and type; use topology 'parallel'"
-        )
-
-
-def can_chain(description: Mapping[str, Any]) -> bool:
-    """True if the kernel's output can be its own input."""
+        check_chain(description)
     try:
-        _check_chain(description)
-    except ModelError:
-        return False
-    return True
-
-
-def _chained_input(description: Mapping[str, Any]) -> int | None:
-    return next((i for i, spec in enumerate(description["inputs"]) if not spec["constant"]), None)
+        writer = _Writer(description, seed, opset_of(description), topology == "chain", sink)
+        for copy in range(copies):
+            writer.add_copy(copy)
+        return writer.model()
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+        # Well-formed and yet nonsense: an axis beyond the rank, text where a number belongs.
+        raise ModelError(
+            f"the kernel {'+'.join(description['op_types'])} cannot be written as a model: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 class _Writer:
@@ -168,11 +78,12 @@ class _Writer:
         self.chained, self.sink = chained, sink
         inputs = description["inputs"]
         self._weighted = any(s["constant"] and product(s["shape"]) > 1 for s in inputs)
-        self._blocked = _added_to_convolution(description)
+        self._blocked = added_to_convolution(description)
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: dict[str, Any] = {}
-        self._outputs: dict[str, Any] = {}
+        self._results: list[tuple[str, Mapping[str, Any]]] = []
+        self._outputs: list[Any] = []
         self._helpers: set[str] = set()
         self._previous = ""
 
@@ -188,13 +99,12 @@ class _Writer:
         results = [values[reference] for reference in description["results"]]
         if self.chained:
             self._previous = results[0]
-            self._outputs.clear()
-        for name, spec in zip(results, description["outputs"], strict=True):
-            self._give(name, spec)
+            self._results.clear()
+        self._results += zip(results, description["outputs"], strict=True)
 
     def _data(self, copy: int, place: int, spec: Mapping[str, Any]) -> str:
         """Name of what a copy reads as its input: given, shared, or the copy before's result."""
-        if self.chained and copy and place == _chained_input(self.description):
+        if self.chained and copy and place == chained_input(self.description):
             return self._previous
         # A runtime would merge copies without weights if they read the same.
         own = not self.chained and not self._weighted
@@ -249,7 +159,7 @@ class _Writer:
             values[f"{i}.{j}"] = f"y{copy}_{i}_{j}" if used else ""
             results.append(values[f"{i}.{j}"])
         domain, kind = split_type(op)
-        if op in _LAYOUT_TYPES:
+        if op in LAYOUT_TYPES:
             domain = _LAYOUT_DOMAIN
             if op == "ReorderOutput":
                 attributes["channels"] = specs[0]["shape"][1] if specs[0] is not None else 0
@@ -350,42 +260,42 @@ class _Writer:
                     attributes[name] = 0.5
 
     def _give(self, name: str, spec: Mapping[str, Any]) -> None:
-        if not self.sink or self.chained:
-            self._outputs[name] = typed(name, spec)
+        """Makes a result an output of the graph, or one element per channel of it."""
+        types, shape = self.description["op_types"], spec["shape"]
+        inside = len(types) > 1 and types[-1] in _FUSED_INSIDE
+        ends = inside or (self.sink and not self.chained)
+        if not ends or not shape or None in shape or 0 in shape or "kind" in spec:
+            self._outputs.append(typed(name, spec))
             return
-        shape, end = spec["shape"], f"{name}_end"
-        if shape and len(shape) == 4 and spec["dtype"] == "float32" and None not in shape:
-            node = onnx.helper.make_node(
-                "MaxPool", [name], [end], name=f"helper_{end}", kernel_shape=[1, 1],
-                strides=[max(extent, 1) for extent in shape[2:]],
-            )  # fmt: skip
-            self._outputs[end] = typed(end, {**spec, "shape": [*shape[:2], 1, 1]})
-        elif shape and None not in shape and all(shape):
-            bounds = [tensor(np.zeros(len(shape), np.int64), f"{end}_from"),
-                      tensor(np.ones(len(shape), np.int64), f"{end}_to")]  # fmt: skip
-            self._constants += bounds
-            node = onnx.helper.make_node(
-                "Slice", [name, f"{end}_from", f"{end}_to"], [end], name=f"helper_{end}"
-            )
-            self._outputs[end] = typed(end, {**spec, "shape": [1] * len(shape)})
+        end = f"{name}_end"
+        if len(shape) == 4 and spec["dtype"] == "float32":
+            pool = {"kernel_shape": [1, 1], "strides": shape[2:]}
+            node = onnx.helper.make_node("MaxPool", [name], [end], name=f"helper_{end}", **pool)
+            shape = [*shape[:2], 1, 1]
         else:
-            self._outputs[name] = typed(name, spec)
-            return
+            bounds = {"from": np.zeros(len(shape), np.int64), "to": np.ones(len(shape), np.int64)}
+            self._constants += [tensor(values, f"{end}_{k}") for k, values in bounds.items()]
+            inputs = [name, *(f"{end}_{k}" for k in bounds)]
+            node = onnx.helper.make_node("Slice", inputs, [end], name=f"helper_{end}")
+            shape = [1] * len(shape)
         self._nodes.append(node)
+        self._outputs.append(typed(end, {**spec, "shape": shape}))
 
     def _version_of(self, domain: str) -> int:
         """Of a domain that is not ONNX's main one."""
         types = self.description["op_types"]
         places = [i for i, op in enumerate(types) if split_type(op)[0] == domain == "ai.onnx.ml"]
-        return max((_lowest(self.description, i) for i in places), default=1)
+        return max((lowest(self.description, i) for i in places), default=1)
 
     def model(self) -> Any:
         """The model with all copies that were added."""
+        for name, spec in self._results:
+            self._give(name, spec)
         graph = onnx.helper.make_graph(
             self._nodes,
             "kernel",
             list(self._inputs.values()),
-            list(self._outputs.values()),
+            self._outputs,
             self._constants,
         )
         domains = dict.fromkeys(node.domain for node in self._nodes)
@@ -398,24 +308,3 @@ class _Writer:
         return onnx.helper.make_model(
             graph, opset_imports=imports, ir_version=_IR_VERSION, producer_name="lwprof"
         )
-
-
-def _added_to_convolution(description: Mapping[str, Any]) -> frozenset[int]:
-    """Inputs that are added to the result of a float convolution inside the kernel."""
-    found = set()
-    for i, op in enumerate(description["op_types"]):
-        edge = description["edges"][i]
-        behind = [r for r in edge if r.endswith(".0") and not r.startswith("i")]
-        if op != "Add" or not any(_is_convolution(description, r) for r in behind):
-            continue
-        for reference in edge:
-            if reference.startswith("i"):
-                spec = description["inputs"][int(reference[1:])]
-                shape = spec["shape"]
-                if not spec["constant"] and len(shape) == 4 and spec["dtype"] == "float32":
-                    found.add(int(reference[1:]))
-    return frozenset(found)
-
-
-def _is_convolution(description: Mapping[str, Any], reference: str) -> bool:
-    return bool(description["op_types"][int(reference.split(".")[0])] == "Conv")

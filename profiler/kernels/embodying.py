@@ -13,6 +13,9 @@ from lwprof.profiler.graph.elements import NUMBERS
 from lwprof.profiler.kernels import filling
 from lwprof.profiler.kernels.values import product, split_type
 
+_MAX_LIST = 10_000_000
+_MAX_ELEMENTS = 2**29
+
 
 def decoded_attributes(
     attributes: Mapping[str, Any], outer: list[str], prefix: str, rng: np.random.Generator
@@ -40,6 +43,8 @@ def _decoded(value: Any, outer: list[str], prefix: str, rng: np.random.Generator
         return _graph(value["body"], outer, prefix, rng)
     if "tensor" in value:
         return stored(value["tensor"], prefix, rng)
+    if int(value.get("floats", 0)) > _MAX_LIST or int(value.get("strings", 0)) > _MAX_LIST:
+        raise ModelError("the kernel has an attribute of more elements than can be written")
     if "floats" in value:
         return rng.uniform(0.5, 1.5, int(value["floats"])).tolist()
     if "strings" in value:
@@ -52,6 +57,8 @@ def stored(spec: Mapping[str, Any], name: str, rng: np.random.Generator) -> Any:
     dtype, shape = str(spec["dtype"]), tuple(spec["shape"])
     if dtype not in NUMBERS:
         raise ModelError(f"a kernel with constants of type {dtype} cannot be cut out")
+    if any(extent < 0 for extent in shape) or product(shape) > _MAX_ELEMENTS:
+        raise ModelError(f"a constant of shape {list(shape)} cannot be written")
     if spec.get("values") is not None:
         kind = onnx.helper.tensor_dtype_to_np_dtype(NUMBERS[dtype])
         if len(spec["values"]) != product(shape):
@@ -127,13 +134,12 @@ def _with_outputs(
     constants: list[Any],
 ) -> Any:
     outputs, taken = [], set[str]()
-    for i, spec in enumerate(body["outputs"]):
+    for spec in body["outputs"]:
         name = _named(names, spec["from"])
         if name in taken:
             raise ModelError("a kernel whose body gives one value twice cannot be cut out")
         taken.add(name)
         outputs.append(typed(name, {k: v for k, v in spec.items() if k != "from"}))
-        del i
     return onnx.helper.make_graph(nodes, prefix, inputs, outputs, constants)
 
 

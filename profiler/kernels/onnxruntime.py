@@ -10,6 +10,7 @@ from lwprof.profiler.graph.model import Graph
 from lwprof.profiler.kernels.assignment import assign
 from lwprof.profiler.kernels.correspondence import Correspondence
 from lwprof.profiler.kernels.fused import unfused
+from lwprof.profiler.kernels.naming import runtime_names
 from lwprof.profiler.kernels.optimised import Optimised
 from lwprof.profiler.kernels.original import Original
 from lwprof.profiler.kernels.tracing import Tracer
@@ -132,7 +133,7 @@ def onnxruntime_kernels(graph: Graph, optimised: Any) -> KernelMap:
     for operator, kernel in sorted(assigned.kernel.items()):
         members.setdefault(kernel, []).append(operator)
     tracer = Tracer(before, after, found)
-    names = _runtime_names(before, after, found)
+    names = runtime_names(before, after, found)
     kernels = []
     for node in after.nodes:
         workload = Workload.from_calls(unfused(tracer.call(node)))
@@ -155,21 +156,3 @@ def onnxruntime_kernels(graph: Graph, optimised: Any) -> KernelMap:
             for places in (assigned.folded, assigned.dead, assigned.merged)
         ),
     )
-
-
-def _runtime_names(before: Original, after: Optimised, found: Correspondence) -> list[str]:
-    """Names in the profile: the node's, else its type and the index it was loaded with."""
-    fresh = len(before.runtime_index)
-    names = []
-    for node in after.nodes:
-        name = node.name
-        if not name:
-            own = found.own.get(node.place)
-            if own is None:
-                # Bodies of functions get the next indices when they are inlined.
-                index, fresh = fresh, fresh + 1
-            else:
-                index = before.runtime_index[own]
-            name = f"{node.plain_type}_{index}"
-        names.append(name)
-    return names

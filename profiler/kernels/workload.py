@@ -72,7 +72,7 @@ class Workload:
     @property
     def chainable(self) -> bool:
         """True if the output can be the kernel's own input, so that copies can form a chain."""
-        from lwprof.profiler.kernels.cutting import can_chain
+        from lwprof.profiler.kernels.suitability import can_chain
 
         return can_chain(self.description)
 
