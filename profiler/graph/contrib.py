@@ -150,24 +150,41 @@ def _matmul_nbits(ctx: Any) -> None:
         _emit(ctx, [*a[:-1], int(_attribute(ctx, "N", 0))], 0)
 
 
-def _conv(ctx: Any) -> None:
-    x, w = _shape(ctx, 0), _shape(ctx, 1)
-    if x is None or w is None or None in x or None in w or len(x) != len(w):
-        return
-    rank = len(x) - 2
+def _windows(ctx: Any, extents: list[int], kernel: list[int]) -> list[int | None]:
+    """How often a window fits along each spatial axis."""
+    rank = len(extents)
     pads = _attribute(ctx, "pads", [0] * 2 * rank)
     strides = _attribute(ctx, "strides", [1] * rank)
     dilations = _attribute(ctx, "dilations", [1] * rank)
-    same = _attribute(ctx, "auto_pad", b"NOTSET").startswith(b"SAME")
-    out: list[int | None] = [x[0], w[0]]
-    for i in range(rank):
-        extent, kernel = int(x[i + 2] or 0), int(w[i + 2] or 0)
-        if same:
-            out.append(-(-extent // strides[i]))
-            continue
-        reach = dilations[i] * (kernel - 1) + 1
-        out.append((extent + pads[i] + pads[rank + i] - reach) // strides[i] + 1)
-    _emit(ctx, out, 0)
+    if _attribute(ctx, "auto_pad", b"NOTSET").startswith(b"SAME"):
+        return [-(-extent // stride) for extent, stride in zip(extents, strides, strict=True)]
+    up = _attribute(ctx, "ceil_mode", 0)
+    counts: list[int | None] = []
+    for i, extent in enumerate(extents):
+        room = extent + pads[i] + pads[rank + i] - dilations[i] * (kernel[i] - 1) - 1
+        counts.append((-(-room // strides[i]) if up else room // strides[i]) + 1)
+    return counts
+
+
+def _conv(ctx: Any) -> None:
+    x, w = _known(_shape(ctx, 0)), _known(_shape(ctx, 1))
+    if x is not None and w is not None and len(x) == len(w):
+        _emit(ctx, [x[0], w[0], *_windows(ctx, x[2:], w[2:])], 0)
+
+
+def _pool(ctx: Any) -> None:
+    x, kernel = _known(_shape(ctx, 0)), _attribute(ctx, "kernel_shape", None)
+    if x is None or kernel is None or len(x) != len(kernel) + 2:
+        return
+    if _attribute(ctx, "channels_last", 0):
+        _emit(ctx, [x[0], *_windows(ctx, x[1:-1], kernel), x[-1]], 0)
+    else:
+        _emit(ctx, [x[0], x[1], *_windows(ctx, x[2:], kernel)], 0)
+
+
+def _known(shape: list[int | None] | None) -> list[int] | None:
+    extents = [extent for extent in shape or () if extent is not None]
+    return extents if shape is not None and len(extents) == len(shape) else None
 
 
 def _pad(ctx: Any) -> None:
@@ -191,7 +208,7 @@ _RULES: Mapping[str, _Rule] = {
     "SkipLayerNormalization": _like(0, 3, 0), "SkipSimplifiedLayerNormalization": _like(0, 3, 0),
     "SkipGroupNorm": _like(0, 1, 0),
     "QLinearAdd": _broadcast(0, 3), "QLinearMul": _broadcast(0, 3),
-    "QLinearGlobalAveragePool": _global_pool, "QLinearConcat": _concat, "QGemm": _gemm,
+    "QLinearAveragePool": _pool, "QLinearGlobalAveragePool": _global_pool, "QLinearConcat": _concat, "QGemm": _gemm,
     "FusedConv": _conv, "FusedMatMul": _matmul(0, 1), "TransposeMatMul": _matmul(0, 1),
     "MatMulNBits": _matmul_nbits, "MatMulBnb4": _matmul_nbits,
     "DynamicQuantizeMatMul": _matmul(0, 1), "MatMulIntegerToFloat": _matmul(0, 1, _FLOAT),

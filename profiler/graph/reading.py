@@ -71,8 +71,14 @@ def _read(
     _inline(proto, light)
     _name_nodes(proto.graph)
     notes += fix_inputs(light.proto.graph, light.heavy, input_shapes, batch)
-    inferred = infer(light.proto, where)
-    check_operands(proto.graph.node, inferred.tensors, where)
+    try:
+        inferred = infer(light.proto, where)
+        check_operands(proto.graph.node, inferred.tensors, where)
+    except ModelError as error:
+        if batch is None and not input_shapes:
+            raise
+        asked = f"batch {batch}" if batch is not None else "the input shapes given"
+        raise ModelError(f"{error} (with {asked}: the file may only fit its own)") from error
     mark_constant(inferred.tensors, constants_of(inferred.graph, inferred.tensors, light.heavy))
     _write_shapes(proto.graph, inferred.graph)
     return _graph(loaded, proto, inferred, notes)

@@ -40,9 +40,9 @@ _QUANTISED: Mapping[str, frozenset[int]] = {
     name: frozenset(places)
     for name, places in {
         "QLinearConv": (3, 8), "QLinearMatMul": (0, 3), "ConvInteger": (1,),
-        "MatMulInteger": (0, 1), "DequantizeLinear": (0,), "QGemm": (3, 6), "Conv": (1,),
+        "MatMulInteger": (0, 1), "DequantizeLinear": (0,), "QGemm": (3, 6), "Conv": (1, 2),
         "MatMul": (0, 1), "Gemm": (0, 1, 2), "DynamicQuantizeMatMul": (1,),
-        "MatMulIntegerToFloat": (1,), "MatMulNBits": (1,),
+        "MatMulIntegerToFloat": (1,), "MatMulNBits": (1,), "ConvTranspose": (1, 2),
     }.items()
 }  # fmt: skip
 _NARROW = frozenset(("int8", "uint8", "int4", "uint4", "int2", "uint2", "int16", "uint16"))

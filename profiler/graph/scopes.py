@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from onnx import AttributeProto
+
+# By far the most attributes; asking each for its fields would dominate reading. The checker
+# refuses an attribute whose type is not that of its content.
+_WITHOUT_GRAPHS = frozenset(
+    (AttributeProto.INT, AttributeProto.INTS, AttributeProto.FLOAT, AttributeProto.FLOATS,
+     AttributeProto.STRING, AttributeProto.STRINGS, AttributeProto.TENSOR)
+)  # fmt: skip
+
 
 def subgraphs(node: Any) -> Iterator[Any]:
     """The bodies that a node carries: branches of If, bodies of Loop and Scan …"""
@@ -58,6 +67,9 @@ def stored_tensors(model: Any) -> Iterator[Any]:
 
 def _bodies(attributes: Iterable[Any]) -> Iterator[Any]:
     for attribute in attributes:
+        kind = attribute.type
+        if kind in _WITHOUT_GRAPHS:
+            continue
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs

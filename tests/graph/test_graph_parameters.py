@@ -132,3 +132,46 @@ def test_weights_that_only_a_body_reads_belong_to_the_operator_that_carries_it(g
                      weights="<float[2,2] w = {1,2,3,4}>")  # fmt: skip
     assert graph.params == 4
     assert graph.operators[0].params == 4
+
+
+@pytest.mark.parametrize("layout", ["QDQ", "QOperator"])
+def test_quantising_a_network_changes_neither_macs_nor_parameters(parse, tmp_path, layout):
+    from onnxruntime import quantization
+
+    signature = "(float[1,3,16,16] x) => (float[1,5] y)"
+    body = """
+    a = Conv<pads=[1,1,1,1], kernel_shape=[3,3]>(x, w, b)
+    c = Relu(a)
+    d = Conv<kernel_shape=[1,1]>(c, v)
+    e = Add(c, d)
+    f = AveragePool<kernel_shape=[2,2], strides=[2,2]>(e)
+    g = Concat<axis=1>(f, f)
+    h = GlobalAveragePool(g)
+    i = Flatten(h)
+    y = Gemm(i, fc, bias)
+    """
+    model = parse(signature, body, 17, "<float[1] unused = {1}>")
+    rng = np.random.default_rng(0)
+    shapes = {"w": (4, 3, 3, 3), "b": (4,), "v": (4, 4, 1, 1), "fc": (8, 5), "bias": (5,)}
+    for name, shape in shapes.items():
+        weight = rng.standard_normal(shape, dtype=np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weight, name))
+    plain, quantised = tmp_path / "plain.onnx", tmp_path / "quantised.onnx"
+    plain.write_bytes(model.SerializeToString())
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.left = [{"x": rng.standard_normal((1, 3, 16, 16), dtype=np.float32)}]
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    quantization.quantize_static(
+        plain, quantised, Reader(), quant_format=quantization.QuantFormat[layout], per_channel=True
+    )
+    before, after = read(plain), read(quantised)
+    assert before.params == 4 * 27 + 4 + 16 + 40 + 5
+    assert before.macs == 4 * 256 * 27 + 4 * 256 * 4 + 40
+    assert (after.params, after.macs, after.unknown) == (before.params, before.macs, ())
+    assert after.size_bytes < before.size_bytes + 4000
+    assert after.outputs[0].shape == (1, 5)
