@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnx
 
 from lwprof.errors import ModelError
 from lwprof.zoo.graph import Graph, Value
@@ -240,13 +239,15 @@ class Net(Graph):
         return self.op(name, [x], (*x.shape[:2], 1, 1), mean**2 + var, mean)
 
     def adaptive_pool(self, x: Value, size: int) -> Value:
-        """Average pooling to ``size`` × ``size``; smaller maps are repeated, as PyTorch's are."""
+        """Average pooling to ``size`` × ``size``; pixels of smaller maps are repeated.
+
+        PyTorch's where ``size`` divides the map or the map divides ``size``.
+        """
         height, width = x.shape[2:]
         if (height, width) == (size, size):
             return x
         if height < size or width < size:
-            scales = [1.0, 1.0, size / height, size / width]
-            return self._resized(x, scales, (size, size))
+            return self._resized(x, (size, size))
         strides = (height // size, width // size)
         kernel = tuple(n - (size - 1) * s for n, s in zip((height, width), strides, strict=True))
         return self.pool(x, "avg", (kernel[0], kernel[1]), strides)
@@ -254,11 +255,11 @@ class Net(Graph):
     def upsample(self, x: Value, factor: int) -> Value:
         """Every pixel repeated ``factor`` times in both directions."""
         height, width = x.shape[2:]
-        return self._resized(x, [1.0, 1.0, factor, factor], (height * factor, width * factor))
+        return self._resized(x, (height * factor, width * factor))
 
-    def _resized(self, x: Value, scales: Sequence[float], size: tuple[int, int]) -> Value:
-        array = self._constant(np.array(scales, np.float32), onnx.TensorProto.FLOAT)
-        return self.op("Resize", [x, "", array], (*x.shape[:2], *size), mode="nearest",
+    def _resized(self, x: Value, size: tuple[int, int]) -> Value:
+        shape = (*x.shape[:2], *size)
+        return self.op("Resize", [x, "", "", self.integers(shape)], shape, mode="nearest",
                        coordinate_transformation_mode="asymmetric",
                        nearest_mode="floor")  # fmt: skip
 

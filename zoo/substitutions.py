@@ -71,8 +71,8 @@ _Layer = Callable[[Net, Value], Value]
 _Layers = list[_Layer]
 
 
-def _chain(net: Net, layers: _Layers, channels: int, resolution: int) -> Value:
-    x = net.input((1, channels, resolution, resolution))
+def _chain(net: Net, layers: _Layers, channels: int) -> Value:
+    x = net.image(channels)
     for layer in layers:
         x = layer(net, x)
     return x

@@ -1,5 +1,6 @@
 """MobileViT: inverted residuals, and transformers over pixels at equal places of 2×2 patches."""
 
+from lwprof.errors import ModelError
 from lwprof.zoo.attention import pre_norm_layer
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
 from lwprof.zoo.builder import Net, Value
@@ -19,6 +20,11 @@ def mobilevit(
     net: Net, channels: tuple[int, ...], dims: tuple[int, ...], expansion: int = 4
 ) -> Value:
     """Table 4 of the paper."""
+    if net.resolution % (32 * _PATCH):
+        raise ModelError(
+            f"{net.resolution} pixels do not divide into MobileViT's patches: "
+            f"choose a multiple of {32 * _PATCH}"
+        )
     x = conv_bn(net, net.image(), 16, 3, 2, "swish")
 
     def reduced(x: Value, out: int, stride: int) -> Value:

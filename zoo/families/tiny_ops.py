@@ -26,10 +26,10 @@ def tiny_ops(net: Net) -> Value:
             y = net.op("Mul", [y, tensor(*shape)], shape)
             y = net.op("Add", [y, before], shape)
             y = net.op("Relu", [y], shape)
-            y = net.op("Sub", [y, tensor(*shape)], shape)
             y = net.op("Concat", [y, x], (_SIDE, 2 * _SIDE), axis=1)
             y = net.op("Gemm", [y, tensor(2 * _SIDE, _SIDE), tensor(_SIDE)], shape)
-            y = net.op("Softmax", [y], shape, axis=1)
+            y = net.op("Sub", [y, tensor(*shape)], shape)
             y = net.op("Transpose", [y], shape, perm=(1, 0))
+            y = net.op("Tanh", [y], shape)
             before, x = x, net.op("Add", [y, tensor(*shape)], shape)
     return x

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lwprof.zoo import Figures, Network
 
 _SCHEMA = "lwprof.zoo/1"
-_PAPER = 56  # characters of a title, shortened in its middle so that the number stays
+_PAPER = 48  # characters of a title, shortened in its middle so that the number stays
 _JSON_HELP = "Write the result as JSON to FILE, or to standard output for '-'."
 
 

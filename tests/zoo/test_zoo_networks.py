@@ -1,0 +1,147 @@
+"""Every network against what its paper or a published implementation says, and in a runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from lwprof import zoo
+from lwprof.profiler.graph import read
+
+# Large maps and wide layers only cost time here; benchmarks/zoo_build.py runs the full sizes.
+_SMALL = 96
+_SMALLER: dict[str, dict[str, Any]] = {
+    "addernet_resnet50": {"resolution": 32},
+    "mobilevit_s": {"resolution": 64},
+    "mobilevit_xs": {"resolution": 64},
+    "mobilevit_xxs": {"resolution": 64},
+    "vgg16": {"width": 0.25},
+    "vgg19": {"width": 0.25},
+}
+
+
+def _unit(value: float) -> float:
+    """Half a unit of the last digit that was published: 1.4e9 → 0.05e9."""
+    text = f"{value:.12e}"
+    digits = text.split("e")[0].rstrip("0")
+    exponent = int(text.split("e")[1]) - max(0, len(digits.partition(".")[2]))
+    return 0.5 * 10.0**exponent
+
+
+def _significant(value: int) -> int:
+    return len(str(value).rstrip("0"))
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_counts_equal_the_published_ones(name: str) -> None:
+    entry = zoo.find(name)
+    model = zoo.build(name, weights="none")
+    onnx.checker.check_model(model, full_check=True)
+    graph = read(model)
+    if entry.params is not None and _significant(entry.params) > 4:
+        assert graph.params == entry.params
+    elif entry.params is not None:
+        within = max(0.005 * entry.params, _unit(entry.params))
+        assert abs(graph.params - entry.params) <= within
+    if entry.macs is not None:
+        assert graph.macs is not None
+        assert abs(graph.macs - entry.macs) <= max(0.01 * entry.macs, _unit(entry.macs))
+    listed = zoo.figures()[name]
+    assert (graph.params, graph.macs, graph.peak_memory_bytes) == (
+        listed.params,
+        listed.macs,
+        listed.peak_memory_bytes,
+    )
+    assert model.ByteSize() < 400_000
+    # The shapes that the builder tracked are those that inference finds.
+    declared = [
+        tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in model.graph.output
+    ]
+    assert declared == [output.shape for output in graph.outputs]
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_runs_with_finite_outputs_that_depend_on_the_input(name: str) -> None:
+    options = zoo.find(name).options()
+    given: dict[str, Any] = {"batch": 2} if "batch" in options else {}
+    if options.get("resolution", 0) > _SMALL:
+        given["resolution"] = _SMALL
+    model = zoo.build(name, seed=1, **given | _SMALLER.get(name, {}))
+    _no_denormals(model)
+    session = _session(model)
+    shape = session.get_inputs()[0].shape
+    first = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    outputs = session.run(None, {"input": first})
+    others = session.run(None, {"input": -first[::-1]})
+    for output, other in zip(outputs, others, strict=True):
+        assert np.isfinite(output).all()
+        assert np.abs(output).max() < 1e5
+        size = output.std()
+        assert size > 1e-4
+        assert np.abs(output - other).max() > 1e-3 * size
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+    )
+
+
+def _no_denormals(model: onnx.ModelProto) -> None:
+    smallest = np.finfo(np.float32).tiny
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = np.abs(np.frombuffer(tensor.raw_data, np.float32))
+            assert not np.any((values > 0) & (values < smallest)), tensor.name
+
+
+def test_fbnet_c_is_timms_up_to_biases_and_expansions_by_one() -> None:
+    # The authors' code has biases before batch norm, and no 1×1 where it would expand by 1;
+    # timm's fbnetc_100 has no biases, and those 1×1 with their norms: of 16, 24, 24 channels.
+    model = zoo.build("fbnet_c")
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    biases = {node.input[2] for node in convolutions if len(node.input) > 2}
+    extra = sum(int(t.dims[0]) for t in model.graph.initializer if t.name in biases)
+    expansions = sum(c * c + 2 * c for c in (16, 24, 24))
+    assert zoo.figures()["fbnet_c"].params - extra + expansions == 5_572_200
+
+
+def test_alexnet_2012_has_two_groups_where_the_paper_has_two_devices() -> None:
+    model = zoo.build("alexnet_2012", weights="none")
+    groups = [
+        attribute.i
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        for attribute in node.attribute
+        if attribute.name == "group"
+    ]
+    assert groups == [1, 2, 1, 2, 2]
+
+
+def test_no_optimiser_removes_a_tiny_operator(tmp_path: Any) -> None:
+    model = zoo.build("tiny_ops")
+    assert len(model.graph.node) == 200
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.log_severity_level = 3
+    settings.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+    )
+    optimised = onnx.load(tmp_path / "optimised.onnx")
+    assert len(optimised.graph.node) == 200
+
+
+@pytest.mark.parametrize("pair", zoo.substitutions(), ids=lambda pair: pair.name)
+def test_substitutions_cost_what_the_survey_says(pair: zoo.Substitution) -> None:
+    before, after = read(pair.original), read(pair.replacement)
+    assert before.macs is not None and after.macs is not None
+    assert after.macs / before.macs == pytest.approx(pair.ratio, rel=1e-12)
+    assert before.outputs[0].shape == after.outputs[0].shape
