@@ -399,11 +399,14 @@ def _deep_type(rng: random.Random, folder: Path) -> bytes:
     return data + _field(7, graph)
 
 
-def _too_many_nodes(rng: random.Random, folder: Path) -> Any:
+def _too_many_nodes(rng: random.Random, folder: Path) -> bytes:
     count = rng.choice((210_000, 300_000))
-    nodes = [helper.make_node("Relu", ["x" if i == 0 else f"v{i - 1}"], [f"v{i}"])
-             for i in range(count)]  # fmt: skip
-    return _model(nodes, [_value("x", [1])], [_value(f"v{count - 1}", [1])])
+    node = _field(1, helper.make_node("Relu", ["x"], ["v"]).SerializeToString())
+    shell = _model([], [_value("x", [1])], [_value("v", [1])])
+    graph = node * count + shell.graph.SerializeToString()
+    shell.ClearField("graph")
+    data: bytes = shell.SerializeToString()
+    return data + _field(7, graph)
 
 
 def _broken_control(rng: random.Random, folder: Path) -> Any:
