@@ -97,8 +97,10 @@ class ConstantWeights:
 
 
 def stored(array: Any, precision: str) -> Any:
-    """``array`` in the element type of ``precision``, without denormals."""
+    """``array`` in the element type of ``precision``, without denormals and infinities."""
     if precision == "float32":
         return array
     tiny = np.abs(array) < _SMALLEST
-    return np.where(tiny, np.copysign(_SMALLEST, array), array).astype(np.float16)
+    return np.where(tiny, np.copysign(_SMALLEST, array), np.clip(array, -65504, 65504)).astype(
+        np.float16
+    )
