@@ -157,13 +157,11 @@ def _kernels(
     if not in_context:
         return (), None, None
     views = [reading.in_context(b.payload["script"], b.payload["record"]) for b in in_context]
-    # Nodes that the runtime inserts get another number in each process: types and places
-    # tell whether two processes ran the same kernels, not names.
-    same = [view for view in views if view.ops == views[0].ops]
-    kernels = match_kernels(prepared.kernels, views[0].nodes, views[0].ops)
+    same, orders = aligned(views, {k.runtime_node for k in prepared.kernels if k.nodes})
+    kernels = match_kernels(prepared.kernels, same[0].nodes, same[0].ops)
     # The gap is fixed here, before any end-to-end time is looked at.
     gaps = np.array([view.overhead.gap_total_s(len(kernels)) for view in same])
-    corrected = np.array([view.kernels_s for view in same])
+    corrected = np.array([view.kernels_s[order] for view, order in zip(same, orders, strict=True)])
     small = corrected.mean(axis=0) < PROFILE_RESOLUTION_S
     estimates = []
     for index, kernel in enumerate(kernels):
@@ -188,6 +186,37 @@ def _estimate(values: Array, small: bool, alone: Alone | None, level: float) -> 
         return alone.latency_s
     bound = float(max(np.max(values), PROFILE_RESOLUTION_S))
     return Estimate(bound, 0.0, bound, level=level, blocks=len(values), n=None, at_most=True)
+
+
+def aligned(
+    views: Sequence[reading.InContext], anchored: set[str]
+) -> tuple[list[reading.InContext], list[NDArray[np.intp]]]:
+    """The blocks that ran the same kernels as the first, and where in each the first's stand.
+
+    A runtime may order independent branches differently in each process, and numbers the
+    nodes that it inserts anew: original nodes are found by name, inserted ones by their
+    type and how many of it came before.
+
+    Args:
+        anchored: names that stem from the original graph.
+    """
+    reference = _node_keys(views[0], anchored)
+    same, orders = [], []
+    for view in views:
+        place = {key: index for index, key in enumerate(_node_keys(view, anchored))}
+        if place.keys() == set(reference):
+            same.append(view)
+            orders.append(np.array([place[key] for key in reference], dtype=np.intp))
+    return same, orders
+
+
+def _node_keys(view: reading.InContext, anchored: set[str]) -> list[tuple[str, int]]:
+    keys, seen = [], dict[str, int]()
+    for name, op in zip(view.nodes, view.ops, strict=True):
+        text = name if name in anchored else f"inserted {op}"
+        seen[text] = seen.get(text, 0) + 1
+        keys.append((text, seen[text]))
+    return keys
 
 
 def match_kernels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from lwprof.errors import LwprofError
 from lwprof.profiler.kernels import Workload, onnxruntime_kernels
 from lwprof.profiler.session import blocks as reading
 from lwprof.profiler.session.analysis import PROFILE_RESOLUTION_S, Alone
-from lwprof.profiler.session.chains import FAN_FEW, FAN_MANY, LONG, SHORT, SPAN
+from lwprof.profiler.session.chains import LONG, SHORT, SPAN
 from lwprof.profiler.session.options import Settings
 from lwprof.profiler.session.scripts import Runnable
 from lwprof.profiler.statistics import Estimate, central_mean, mean_interval
@@ -38,8 +38,8 @@ class Single:
 
     Attributes:
         one: the kernel once; ``node`` is its name in the runtime's profile.
-        few, many: several copies, made when the first visit shows the kernel to be small.
-        chained: copies are in a row rather than side by side.
+        few, many: several copies in a row, made when the first visit shows the kernel to be
+            small.
     """
 
     workload: Workload
@@ -47,18 +47,23 @@ class Single:
     node: str
     few: Runnable | None = None
     many: Runnable | None = None
-    chained: bool = False
 
 
 @dataclass(slots=True)
 class Bench:
-    """The single-kernel models of one run, and what cannot be measured alone and why."""
+    """The single-kernel models of one run.
+
+    Attributes:
+        refused: what cannot be measured alone, and why, by workload key.
+        single_only: small kernels of which no several copies run, and why.
+    """
 
     agent: Agent
     settings: Settings
     threads: int
     singles: dict[str, Single] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    single_only: dict[str, str] = field(default_factory=dict)
 
     def add(self, workloads: Iterable[Workload]) -> None:
         """Makes the single-kernel model of each workload and learns its node's name."""
@@ -86,16 +91,28 @@ class Bench:
         return Single(workload, runnable, nodes[0])
 
     def add_copies(self, key: str) -> None:
-        """Makes the models with several copies of a small kernel."""
+        """Makes the models with several copies of a small kernel, in a row.
+
+        Only in a row: copies side by side are graph outputs each, and carrying those out
+        of the runtime costs more than a small kernel does.
+        """
         from lwprof.profiler.graph import read
 
         single = self.singles[key]
-        single.chained = single.workload.chainable
-        topology: Literal["parallel", "chain"] = "chain" if single.chained else "parallel"
-        few, many = (
-            self._runnable(read(single.workload.to_model(copies=n, topology=topology), name=key))
-            for n in (FEW, MANY)
-        )
+        if not single.workload.chainable:
+            self.single_only[key] = "its output is not its input's shape"
+            return
+        try:
+            few, many = (
+                self._runnable(read(single.workload.to_model(copies=n, topology="chain"), name=key))
+                for n in (FEW, MANY)
+            )
+            for several in (few, many):
+                # Runs it once: what the runtime refuses must not end a block later.
+                self.agent.prepare(several.blob, several.options, several.inputs)
+        except LwprofError as error:
+            self.single_only[key] = str(error)
+            return
         single.few, single.many = few, many
 
     def _runnable(self, graph: Any) -> Runnable:
@@ -184,12 +201,9 @@ def _by_slope(blocks: Sequence[Block], bench: Bench) -> dict[str, list[float]]:
         if not keys:
             continue
         gap = (plain[LONG] - plain[SHORT]) / SPAN
-        # A copy beside the others is a graph output too; what that costs, fans show.
-        output = (plain[FAN_MANY] - plain[FAN_FEW]) / SPAN - gap if FAN_MANY in plain else 0.0
         for key in keys & bench.singles.keys():
             slope = (plain[f"{key}@many"] - plain[f"{key}@few"]) / (MANY - FEW)
-            extra = 0.0 if bench.singles[key].chained else output
-            out.setdefault(key, []).append(slope - gap - extra)
+            out.setdefault(key, []).append(slope - gap)
     return out
 
 

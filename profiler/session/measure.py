@@ -58,7 +58,7 @@ class Campaign:
     affinity: Sequence[int]
     models: list[_Model]
     bench: Bench
-    chains: tuple[dict[str, scripts.Runnable], dict[str, scripts.Runnable]]
+    chains: dict[str, scripts.Runnable]
     wanted: list[str] = field(default_factory=list)
     spent: bool = False
 
@@ -108,7 +108,7 @@ class Campaign:
             done = len(self.runner.blocks("in_context", model.key))
             if self.effort.kernels and done < IN_CONTEXT_BLOCKS:
                 nodes = len(model.prepared.kernels)
-                script = scripts.in_context(runnable, self.chains[0], latency, nodes, self.affinity)
+                script = scripts.in_context(runnable, self.chains, latency, nodes, self.affinity)
                 visits.append(("in_context", model.key, script))
         return visits + self._isolated_visits()
 
@@ -124,11 +124,10 @@ class Campaign:
             return []
         small = small_kernels(done, self.bench) if done else set()
         for key in small:
-            if self.bench.singles[key].few is None:
+            if self.bench.singles[key].few is None and key not in self.bench.single_only:
                 self.bench.add_copies(key)
-        chains, fans = self.chains
         return [
-            ("isolated", VISITS, scripts.isolated(kernels, slopes, chains, fans, self.affinity))
+            ("isolated", VISITS, scripts.isolated(kernels, slopes, self.chains, self.affinity))
             for kernels, slopes in self.bench.visits(open_keys, small, self.runner.rng)
         ]
 

@@ -12,8 +12,6 @@ from lwprof.profiler.graph import Graph, Operator, input_specs, materialise, rea
 from lwprof.profiler.graph.elements import nbytes
 from lwprof.profiler.kernels import Kernel, Workload, onnxruntime_kernels
 from lwprof.profiler.session.chains import (
-    FAN_FEW,
-    FAN_MANY,
     LONG,
     SHORT,
     WIDE,
@@ -80,21 +78,15 @@ def prepare(agent: Agent, graph: Graph, settings: Settings, threads: int) -> Pre
     return Prepared(graph, Runnable(blob, inputs, options), kernels, {})
 
 
-def prepare_chains(
-    agent: Agent, settings: Settings, threads: int
-) -> tuple[dict[str, Runnable], dict[str, Runnable]]:
-    """The synthetic chains and fans on the device.
-
-    None for a runtime that reports its own overhead.
-    """
+def prepare_chains(agent: Agent, settings: Settings, threads: int) -> dict[str, Runnable]:
+    """The synthetic chains on the device; none for a runtime that reports its own overhead."""
     if settings.runtime != "onnxruntime":
-        return {}, {}
+        return {}
     options = settings.runtime_options(threads)
-
-    def put(*names: str) -> dict[str, Runnable]:
-        return {n: Runnable(agent.put(chain_model(n)), chain_inputs(), options) for n in names}
-
-    return put(SHORT, LONG, WIDE), put(FAN_FEW, FAN_MANY)
+    return {
+        name: Runnable(agent.put(chain_model(name)), chain_inputs(), options)
+        for name in (SHORT, LONG, WIDE)
+    }
 
 
 def kernel_cost(kernel: Kernel, operators: Mapping[str, Operator]) -> tuple[int | None, int | None]:

@@ -132,7 +132,6 @@ def isolated(
     kernels: Sequence[tuple[str, Runnable]],
     slopes: Sequence[tuple[str, Runnable, Runnable]],
     chains: dict[str, Runnable],
-    fans: dict[str, Runnable],
     affinity: Sequence[int],
 ) -> dict[str, Any]:
     """One fresh process that visits many single-kernel models, in the order given.
@@ -144,13 +143,11 @@ def isolated(
         slopes: workload key and two models holding few and many copies of the kernel,
             for kernels too small for the profiler: plain runs, the difference counts.
         chains: synthetic chains, visited plain and profiled.
-        fans: synthetic fans, visited plain; needed where there are slopes.
     """
     steps: list[dict[str, Any]] = []
     for name, chain in chains.items():
         steps += [_load(0, name, chain), _load(0, f"{name}+p", chain, profile=True)]
-    steps += [_load(0, name, fan) for name, fan in fans.items()]
-    sessions = [*(s for name in chains for s in (name, f"{name}+p")), *fans]
+    sessions = [s for name in chains for s in (name, f"{name}+p")]
     if sessions:
         steps += [_warm_chains(sessions), _time(0, sessions, slices=6, n=5)]
     for key, kernel in kernels:
