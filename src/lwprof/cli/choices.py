@@ -26,7 +26,7 @@ DURATION = _Unit("duration", parse_duration)
 FRACTION = _Unit("fraction", parse_fraction)
 
 
-class _InputShape(click.ParamType[Any]):
+class InputShape(click.ParamType[Any]):
     name = "NAME=DIMS"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, tuple[int, ...]]:
@@ -52,7 +52,7 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--threads", type=int, help="Threads (default: cores of the fastest cluster)."),
         click.option("--precision", help="float32, float16 or int8 (default: as in the file)."),
         click.option("--batch", type=int, help="Batch size (default: as in the file)."),
-        click.option("--input-shape", "input_shapes", type=_InputShape(), multiple=True,
+        click.option("--input-shape", "input_shapes", type=InputShape(), multiple=True,
                      help="Shape of an input that the file leaves open; repeatable."),
         click.option("--allow-fallback", is_flag=True,
                      help="Measure although operators fall back to the CPU provider."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lwprof.cli.choices import _InputShape
+from lwprof.cli.choices import InputShape
 from lwprof.cli.output import check_writable, console, printable, write_json
 from lwprof.profiler.graph.text import count_text, macs_text
 from lwprof.units import format_quantity
@@ -32,7 +32,7 @@ _SHOWN = 15
 @click.option(
     "--input-shape",
     "input_shapes",
-    type=_InputShape(),
+    type=InputShape(),
     multiple=True,
     help="Shape of an input, e.g. data=1,3,224,224; repeatable.",
 )
