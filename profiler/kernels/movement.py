@@ -222,6 +222,13 @@ def flattened(call: Call, attributes: Attributes) -> Result:
     return replace(call, inputs=(replace(data, shape=matrix),), outputs=outputs), {"axis": 1}
 
 
+def quantised_softmax(call: Call, attributes: Attributes) -> Result:
+    """QLinearSoftmax: which of Softmax's two meanings it has is an attribute of its own."""
+    axis = _positive(int(call.attributes.get("axis", -1)), rank(call.input(0)))
+    meaning = 13 if int(attributes.get("opset", 13)) >= 13 else 1
+    return call, {"axis": axis, "opset": meaning}
+
+
 def reorder(call: Call, attributes: Attributes) -> Result:
     """ReorderInput and ReorderOutput: the logical extents, whatever the padding."""
     first, result = call.input(0), call.output(0)
@@ -247,6 +254,7 @@ RULES: dict[str, Callable[[Call, Attributes], Result]] = {
         one_axis,
     ),
     **dict.fromkeys(("ReorderInput", "ReorderOutput"), reorder),
+    "com.microsoft.QLinearSoftmax": quantised_softmax,
     "OneHot": one_hot,
     "Split": split,
     "Transpose": transpose,
