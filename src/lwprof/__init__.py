@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lwprof.api import predict as predict
     from lwprof.errors import CostMiss as CostMiss
     from lwprof.errors import LwprofError as LwprofError
-    from lwprof.profiler.kernels import workload as workload
+    from lwprof.profiler.kernels.workload import workload as workload
     from lwprof.profiler.session.result import MeasurementResult as MeasurementResult
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _PUBLIC = {
     "measure": "lwprof.api",
     "predict": "lwprof.api",
     "predictors": None,
-    "workload": "lwprof.profiler.kernels",
+    "workload": "lwprof.profiler.kernels.workload",
     "zoo": None,
 }
 
