@@ -94,7 +94,7 @@ class _Compilation:
         """Read, fuse, schedule, build, link, and keep the result."""
         started = time.perf_counter()
         self._progress("reading the model", 0.0)
-        simplified = simplify(self._graph.proto)
+        simplified = simplify(self._graph)
         module = frontend.import_model(simplified, self._graph.name)
         if self._mode != "untuned":
             module = layout.block_layouts(module, self._unit)

@@ -9,41 +9,49 @@ processor.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from lwprof.profiler.graph.model import Graph
 
 #: Above this size a model cannot be serialised as one protobuf message.
 _LIMIT_BYTES = 2**31 - 2**20
 
 
-def simplify(model: Any) -> Any:
+def simplify(graph: Graph) -> Any:
     """Fold what can be folded.
 
     Args:
-        model: an ``onnx.ModelProto`` with concrete input shapes. It is not changed.
+        graph: the model, with concrete input shapes. It is not changed.
 
     Returns:
         The simplified ``ModelProto``, each node with a unique name; when ONNX
         Runtime refuses the model, its nodes as they are.
     """
-    named = _named(model)
-    optimised = _optimise(named) or named
-    del optimised.opset_import[:]
-    optimised.opset_import.extend(o for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    return optimised
+    named = _named(graph.proto, {operator.index: operator.name for operator in graph.operators})
+    optimised = _optimise(named)
+    # The optimiser leaves nodes of its own without a name.
+    simplified = named if optimised is None else _named(optimised, {})
+    standard = [o for o in graph.proto.opset_import if o.domain in ("", "ai.onnx")]
+    del simplified.opset_import[:]
+    simplified.opset_import.extend(standard)
+    return simplified
 
 
-def _named(model: Any) -> Any:
-    """Copy a model with unique node names, ONNX Runtime's ``<Op>_<index>`` where needed."""
+def _named(model: Any, names: Mapping[int, str]) -> Any:
+    """Copy a model, giving its nodes names where they have none, all of them unique."""
     from onnx import ModelProto
 
     copy = ModelProto()
     copy.CopyFrom(model)
     taken: set[str] = set()
     for index, node in enumerate(copy.graph.node):
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_{index}"
-        taken.add(node.name)
+        name = node.name or names.get(index) or f"{node.op_type}_{index}"
+        while name in taken:
+            name = f"{name}_{index}"
+        taken.add(name)
+        node.name = name
     return copy
 
 
