@@ -187,7 +187,8 @@ def _next(connection: Connection, decoder: FrameDecoder) -> dict[str, object]:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         data = connection.receive(deadline - time.monotonic())
-        _check(bool(data), f"the agent ended: {connection.stderr_tail()}")
+        if not data:
+            raise AssertionError(f"the agent ended: {connection.stderr_tail()}")
         messages = decoder.feed(data)
         if messages:
             _check(len(messages) == 1, "more replies than questions")

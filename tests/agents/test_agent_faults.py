@@ -136,7 +136,7 @@ def test_hanging_inference_is_ended_at_the_deadline(strange: Agent) -> None:
     sha = strange.put(behaviour(run="hang", after=3))
     start = time.monotonic()
     with pytest.raises(DeviceTransient, match="did not finish"):
-        strange.run_block(script(load(sha), timed(["plain"])), deadline_s=4.0)
+        strange.run_block(script(load(sha), timed(["plain"])), deadline_s=3.0)
     assert time.monotonic() - start < 60.0
     assert eventually(lambda: not children(agent_pid(strange)))
     strange.ping()
@@ -145,7 +145,7 @@ def test_hanging_inference_is_ended_at_the_deadline(strange: Agent) -> None:
 def test_hanging_load_is_ended_at_the_deadline(strange: Agent) -> None:
     sha = strange.put(behaviour(load="hang"))
     with pytest.raises(DeviceTransient, match="did not finish"):
-        strange.prepare(sha, {"threads": 1}, [feed()], deadline_s=3.0)
+        strange.prepare(sha, {"threads": 1}, [feed()], deadline_s=2.0)
 
 
 def test_fallback_of_the_whole_session_is_refused(strange: Agent) -> None:

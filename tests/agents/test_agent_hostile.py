@@ -235,7 +235,7 @@ PLACES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(PLACES, st.data())
 def test_a_record_with_anything_anywhere_is_good_or_refused(
     value: Any, data: st.DataObject

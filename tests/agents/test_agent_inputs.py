@@ -106,7 +106,7 @@ def test_bit_patterns_are_finite_numbers(dtype: str, to_float: str) -> None:
     assert made.onnx_type == getattr(TensorProto, dtype.upper())
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

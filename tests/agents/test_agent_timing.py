@@ -16,6 +16,7 @@ from lwprof.agents.program import timing
 NAMES = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True)
 
 
+@settings(max_examples=40)
 @given(NAMES, st.integers(1, 40))
 def test_abba_cancels_a_linear_drift(names: list[str], rounds: int) -> None:
     order = timing.slice_order(names, 2 * rounds, "abba", 0)
@@ -30,6 +31,7 @@ def test_abba_of_two_is_abba() -> None:
     assert "".join(timing.slice_order(["a", "b"], 4, "abba", 0)) == "abbaabba"
 
 
+@settings(max_examples=40)
 @given(NAMES, st.integers(1, 20), st.integers(0, 2**32))
 def test_random_order_is_balanced_and_repeatable(names: list[str], slices: int, seed: int) -> None:
     order = timing.slice_order(names, slices, "random", seed)

@@ -18,8 +18,8 @@ from lwprof.errors import DeviceError, UsageError
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-def test_conformance(check: Callable[[conformance.Make], None], tmp_path: Path) -> None:
-    check(lambda: LocalTarget(workdir=tmp_path / "work"))
+def test_conformance(check: Callable[[conformance.Make], None], workdir: Path) -> None:
+    check(lambda: LocalTarget(workdir=workdir))
 
 
 def test_conformance_suite_finds_a_target_that_corrupts_files(tmp_path: Path) -> None:
