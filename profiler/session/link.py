@@ -57,6 +57,12 @@ class Link:
         options: dict[str, str | int | float | bool | None] = {}
         if settings.runtime == "tvm":
             options["schedule"] = "tuned" if settings.tune_s else "templates"
+        if settings.input_shapes:
+            # The same file at another input size is other work, under the same digest.
+            options["input_shapes"] = ";".join(
+                f"{name}={','.join(map(str, shape))}"
+                for name, shape in sorted(settings.input_shapes.items())
+            )
         return Context(
             hardware_id=self.facts.hardware_id,
             runtime=settings.runtime,
