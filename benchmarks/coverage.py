@@ -89,8 +89,8 @@ def judge(found: Sessions, blocks: int, interval: Interval) -> tuple[Floats, Flo
 
 
 def fixed(kind: str, blocks: int, count: int, seed: int) -> dict[str, Any]:
-    """Sessions that go on until so many unflagged blocks; at 1.6 times the visits they abstain."""
-    drawn = sessions(kind, count, int(1.6 * blocks), np.random.default_rng([seed, blocks]))
+    """Sessions that go on until so many unflagged blocks; at twice as many visits they abstain."""
+    drawn = sessions(kind, count, 2 * blocks, np.random.default_rng([seed, blocks]))
     enough = drawn.unflagged() >= blocks
     row: dict[str, Any] = {"class": kind, "blocks": blocks, "sessions": count}
     row["abstained"] = float(np.mean(~enough))
@@ -106,7 +106,7 @@ def stopped(kind: str, count: int, seed: int) -> dict[str, Any]:
     rule = StopRule(rel_ci=REL_CI, max_blocks=MAX_BLOCKS)
     results = [
         _stopped(
-            sessions(kind, count // len(SPREADS), int(1.6 * MAX_BLOCKS),
+            sessions(kind, count // len(SPREADS), 2 * MAX_BLOCKS,
                      np.random.default_rng([seed, index]), spread),
             rule,
         )
@@ -184,9 +184,9 @@ def least_width(blocks: int, count: int, seed: int, correlation: float = 0.6) ->
 
     def half_widths(values: Floats, log_lambda: float) -> Floats:
         places = np.broadcast_to(np.arange(float(blocks)), values.shape)
-        log_0, squares_0, _ = given_correlation(values, places, 0.0)
-        log_1, _, error = given_correlation(values, places, correlation)
-        log_wanted = log_0 - log_1 - log_lambda + np.log(inverse / np.sqrt(squares_0) * error)
+        logs, squares, errors = given_correlation(values, places, np.array([0.0, correlation]))
+        error = errors[1]
+        log_wanted = logs[0] - logs[1] - log_lambda + np.log(inverse / np.sqrt(squares[0]) * error)
         peak = math.log(float(student_t_density(np.zeros(1), df)[0]))
         # Invert the t density: it falls to exp(log_wanted) at this many standard errors.
         power = np.exp(np.maximum(2 / (df + 1) * (peak - log_wanted), 0.0))

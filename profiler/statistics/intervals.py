@@ -44,7 +44,7 @@ def latency_interval(
     there are decides what can be said:
 
     - 1: the value, bounded by nothing (0 to infinity): one block has no spread;
-    - 2 to 11: a valid but wide interval (± 450 % of the spread at 2 blocks);
+    - 2 to 11: a valid but wide interval (about ±12 spreads at 2 blocks, ±1.5 at 11);
     - 12 and more: coverage measured at 93 % or more for block correlations up to 0.6;
       about 30 are needed before it is less than 1.4 × as wide as that of an oracle
       who knows the correlation.

@@ -25,6 +25,8 @@ none, which errs to the wide side.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -37,49 +39,82 @@ from lwprof.profiler.statistics.student import (
 
 _PHI_MAX = 0.88
 _PHI_STEPS = 22
-_INDEPENDENT = 0.3
+_INDEPENDENT = 0.2
+_VALUES_AT_ONCE = 20_000
 TREND_FROM = 6
 """From this many values on a linear trend is taken out; fewer cannot afford it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanError:
+    """Distribution of (plain mean - expectation) for m rows: a mixture of scaled t.
+
+    Attributes:
+        weights: shape (φ, m), summing to 1 over φ.
+        errors: shape (φ, m), the mean's standard error given φ.
+        df: degrees of freedom of each component.
+    """
+
+    weights: Floats
+    errors: Floats
+    df: int
+
+    def half_width(self, level: float) -> Floats:
+        """The h with P(|error| <= h) = level, shape (m,)."""
+        half: Floats = student_t_quantile((1 + level) / 2, self.df) * self.errors.min(axis=0)
+        errors = np.maximum(self.errors, 1e-300)
+        for _ in range(60):
+            # The probability is concave in h, so Newton from below climbs without overshoot.
+            scaled = half / errors
+            missing = level - np.sum(self.weights * student_t_two_sided(scaled, self.df), axis=0)
+            density = student_t_density(scaled, self.df) / errors
+            step = missing / (2.0 * np.sum(self.weights * density, axis=0))
+            half = half + np.maximum(step, 0.0)
+            if np.all(step <= 1e-9 * half):
+                break
+        return half
+
+    def p_value(self, distance: Floats) -> Floats:
+        """P(|error| > distance), shape (m,): two-sided, of "the expectation lies so far off"."""
+        scaled = np.abs(distance) / np.maximum(self.errors, 1e-300)
+        inside: Floats = np.sum(self.weights * student_t_two_sided(scaled, self.df), axis=0)
+        return np.clip(1.0 - inside, 0.0, 1.0)
+
+
+def mean_error(values: Floats, positions: npt.ArrayLike | None = None) -> MeanError:
+    """What is known of the plain mean's error, for each row.
+
+    Args:
+        values: shape (m, n), n >= 2, finite; each row one session in time order.
+        positions: shape (m, n) or (n,), increasing: where in the session each value was
+            taken, if some places were left out. Only the ratios of the distances matter.
+            Default: evenly spaced.
+    """
+    rows, places = _rows(values, positions)
+    phis, prior = _grid()
+    # Some rows at a time, which bounds the memory of thousands of simulated sessions.
+    step = max(1, _VALUES_AT_ONCE // rows.shape[1])
+    parts = [
+        given_correlation(rows[start : start + step], places[start : start + step], phis)
+        for start in range(0, max(1, len(rows)), step)
+    ]
+    evidence, _, errors = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    log_weights = np.log(prior)[:, None] + evidence
+    weights = np.exp(log_weights - log_weights.max(axis=0))
+    return MeanError(weights / weights.sum(axis=0), errors, rows.shape[1] - _fitted(rows.shape[1]))
 
 
 def mean_half_width(
     values: Floats, level: float = 0.95, positions: npt.ArrayLike | None = None
 ) -> Floats:
-    """Half-width of the interval around the plain mean of each row.
-
-    Args:
-        values: shape (..., n), n >= 2, finite; each row one session in time order.
-        level: probability with which mean ± half-width is to cover.
-        positions: shape (..., n) or (n,), increasing: where in the session each value
-            was taken, if some places were left out. Only the ratios of the distances
-            matter. Default: evenly spaced.
+    """Half-width of the interval around the plain mean, for one row (n,) or several (m, n).
 
     Returns:
-        Shape (...), in the unit of ``values``; 0 where all values of a row are equal.
+        Shape () or (m,), in the unit of ``values``; 0 (but for rounding) where all
+        values of a row are equal.
     """
-    rows, places = _rows(values, positions)
-    weights, errors = _mixture(rows, places)
-    n = rows.shape[1]
-    half = _mixture_quantile(weights, errors, n - _fitted(n), level)
+    half = mean_error(np.atleast_2d(values), positions).half_width(level)
     return half.reshape(np.shape(values)[:-1])
-
-
-def mean_p_value(values: Floats, positions: npt.ArrayLike | None = None) -> Floats:
-    """Two-sided p-value of "the expectation of the mean is 0" for each row; 1 - its level.
-
-    Args:
-        values: shape (..., n), n >= 2, finite, as for ``mean_half_width``.
-        positions: as for ``mean_half_width``.
-
-    Returns:
-        Shape (...); the smallest 1 - level at which mean ± half-width leaves out 0.
-    """
-    rows, places = _rows(values, positions)
-    weights, errors = _mixture(rows, places)
-    df = rows.shape[1] - _fitted(rows.shape[1])
-    scaled = np.abs(rows.mean(axis=1)) / np.maximum(errors, 1e-300)
-    inside: Floats = np.sum(weights * student_t_two_sided(scaled, df), axis=0)
-    return np.clip(1.0 - inside, 0.0, 1.0).reshape(np.shape(values)[:-1])
 
 
 def _rows(values: Floats, positions: npt.ArrayLike | None) -> tuple[Floats, Floats]:
@@ -102,79 +137,60 @@ def _grid() -> tuple[Floats, Floats]:
     return np.r_[0.0, middles], np.r_[_INDEPENDENT, prior]
 
 
-def _mixture(rows: Floats, places: Floats) -> tuple[Floats, Floats]:
-    """Posterior weight of each φ and the mean's standard error under it, shapes (φ, rows)."""
-    phis, prior = _grid()
-    found = [given_correlation(rows, places, float(phi)) for phi in phis]
-    log_weights = np.log(prior)[:, None] + np.array([evidence for evidence, _, _ in found])
-    weights = np.exp(log_weights - log_weights.max(axis=0))
-    errors = np.array([error for _, _, error in found])
-    return np.asarray(weights / weights.sum(axis=0)), errors
-
-
-def given_correlation(rows: Floats, places: Floats, phi: float) -> tuple[Floats, Floats, Floats]:
+def given_correlation(rows: Floats, places: Floats, phis: Floats) -> tuple[Floats, Floats, Floats]:
     """What the model says of each row if the correlation is φ.
 
     Args:
         rows: shape (m, n).
         places: shape (m, n), increasing.
-        phi: correlation at distance 1, in [0, 1).
+        phis: shape (k,), correlations at distance 1, in [0, 1).
 
     Returns:
         Marginal log likelihood (a, b and the scale integrated out, up to a constant),
-        generalised residual sum of squares, standard error of the plain mean; shape (m,).
+        generalised residual sum of squares, standard error of the plain mean; each of
+        shape (k, m).
     """
-    link = phi ** np.diff(places, axis=1) if phi > 0 else np.zeros_like(places[:, 1:])
+    link = phis[:, None, None] ** np.diff(places, axis=1)
     fresh = 1.0 - link**2
+    root = np.sqrt(fresh)
 
     def whiten(x: Floats) -> Floats:
-        return np.concatenate([x[:, :1], (x[:, 1:] - link * x[:, :-1]) / np.sqrt(fresh)], axis=1)
+        rest = (x[:, 1:] - link * x[:, :-1]) / root
+        first = np.broadcast_to(x[:, :1], (*rest.shape[:2], 1))
+        return np.concatenate([first, rest], axis=2)
 
     n = rows.shape[1]
     level = whiten(np.ones_like(rows))
     # Taking the row's mean out first loses nothing and keeps the sums small.
-    rest = whiten(rows - rows.mean(axis=1, keepdims=True))
-    level_square = np.sum(level**2, axis=1)
-    rest = rest - level * (np.sum(level * rest, axis=1) / level_square)[:, None]
+    rest, level_square = _without(whiten(rows - rows.mean(axis=1, keepdims=True)), level)
     log_determinant = np.log(level_square)
     if _fitted(n) == 2:
         slope = whiten((places - places.mean(axis=1, keepdims=True)) / n)
-        slope = slope - level * (np.sum(level * slope, axis=1) / level_square)[:, None]
-        slope_square = np.sum(slope**2, axis=1)
-        rest = rest - slope * (np.sum(slope * rest, axis=1) / slope_square)[:, None]
+        slope, _ = _without(slope, level)
+        rest, slope_square = _without(rest, slope)
         log_determinant = log_determinant + np.log(slope_square)
     # Equal values leave rounding only; a floor keeps the logarithm finite.
     floor = (np.finfo(float).eps * np.max(np.abs(rows), axis=1)) ** 2 + 1e-300
-    squares = np.sum(rest**2, axis=1) + floor
-    spread = np.sum(np.log(fresh), axis=1)
+    squares = np.sum(rest**2, axis=2) + floor
     df = n - _fitted(n)
-    evidence = -0.5 * (spread + log_determinant + df * np.log(squares))
+    evidence = -0.5 * (np.sum(np.log(fresh), axis=2) + log_determinant + df * np.log(squares))
     return evidence, squares, np.sqrt(squares / df * _mean_variance_factor(link))
+
+
+def _without(x: Floats, direction: Floats) -> tuple[Floats, Floats]:
+    """``x`` less its part along ``direction``, and the squared length of that direction."""
+    square = np.sum(direction**2, axis=2)
+    share = np.sum(direction * x, axis=2) / square
+    return x - direction * share[:, :, None], square
 
 
 def _mean_variance_factor(link: Floats) -> Floats:
     """Variance of the plain mean of unit-variance values with neighbours correlated by ``link``."""
-    n = link.shape[1] + 1
-    carried = np.zeros(link.shape[0])
-    pairs = np.zeros(link.shape[0])
+    n = link.shape[2] + 1
     # Sum of φ^|s_i - s_j| over i < j by carrying the sum over earlier i forward.
+    carried = np.zeros(link.shape[:2])
+    pairs = np.zeros(link.shape[:2])
     for i in range(n - 1):
-        carried = (carried + 1.0) * link[:, i]
+        carried = (carried + 1.0) * link[:, :, i]
         pairs += carried
     return np.asarray((n + 2.0 * pairs) / n**2)
-
-
-def _mixture_quantile(weights: Floats, errors: Floats, df: int, level: float) -> Floats:
-    """The h with P(|error| <= h) = level under the mixture of scaled t distributions."""
-    half: Floats = student_t_quantile((1 + level) / 2, df) * errors.min(axis=0)
-    errors = np.maximum(errors, 1e-300)
-    for _ in range(60):
-        # The probability is concave in h, so Newton from below climbs without overshoot.
-        scaled = half / errors
-        missing = level - np.sum(weights * student_t_two_sided(scaled, df), axis=0)
-        slope = 2.0 * np.sum(weights * student_t_density(scaled, df) / errors, axis=0)
-        step = missing / slope
-        half = half + np.maximum(step, 0.0)
-        if np.all(step <= 1e-9 * half):
-            break
-    return half

@@ -144,6 +144,43 @@ def sessions(kind: str, m: int, n: int, rng: np.random.Generator, spread: float 
     return _MAKERS[kind](m, n, rng, spread)
 
 
+PAIR_NOISES = (
+    "gaussian",
+    "heavy_tailed",
+    "bimodal",
+    "autocorrelated_0.3",
+    "autocorrelated_0.6",
+)
+"""Ways in which the log ratios of pairs may scatter."""
+
+
+def pair_noise(kind: str, m: int, n: int, rng: np.random.Generator, spread: float) -> Floats:
+    """Scatter of n log ratios about their expectation, shape (m, n), mean 0.
+
+    - ``heavy_tailed``: Student t with 3 degrees of freedom;
+    - ``bimodal``: each arm of a pair lands on a slow cluster with probability 0.4, which
+      makes nine tenths of the spread.
+
+    Raises:
+        UsageError: an unknown kind.
+    """
+    normal: Floats = rng.standard_normal((m, n))
+    if kind == "gaussian":
+        return spread * normal
+    if kind == "heavy_tailed":
+        tailed: Floats = rng.standard_t(3, (m, n))
+        return tailed * (spread / float(np.sqrt(3)))
+    if kind == "bimodal":
+        slow = rng.random((2, m, n)) < 0.4
+        gap = 0.9 * spread / float(np.sqrt(2 * 0.4 * 0.6))
+        steps: Floats = slow[1].astype(np.float64) - slow[0]
+        rest = spread * float(np.sqrt(1 - 0.81))
+        return gap * steps + rest * normal
+    if kind.startswith("autocorrelated_"):
+        return _noise(m, n, rng, spread**2, float(kind.rpartition("_")[2]))
+    raise UsageError(f"unknown pair noise {kind!r}; one of {', '.join(PAIR_NOISES)}")
+
+
 _Maker = Callable[[int, int, np.random.Generator, float], Sessions]
 
 

@@ -8,6 +8,7 @@ quantile by Newton steps on it. Checked against scipy in the tests.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 _TINY = 1e-300
 _EPS = 1e-15
 _MAX_STEPS = 400
+_FINITE_SUM_DF = 1000
 
 
 def student_t_two_sided(x: npt.ArrayLike, df: float) -> Floats:
@@ -37,6 +39,8 @@ def student_t_two_sided(x: npt.ArrayLike, df: float) -> Floats:
         raise UsageError(f"degrees of freedom must be positive, not {df!r}")
     if not np.all(values >= 0):
         raise UsageError("the two-sided t probability needs x >= 0")
+    if df == int(df) and df <= _FINITE_SUM_DF:
+        return _finite_sum(values, int(df))
     with np.errstate(over="ignore", invalid="ignore"):
         # P(|T| <= x) = I_z(1/2, df/2) with z = x² / (df + x²).
         z = np.where(np.isinf(values), 1.0, values**2 / (df + values**2))
@@ -57,6 +61,7 @@ def student_t_cdf(x: npt.ArrayLike, df: float) -> Floats:
     return np.where(values >= 0, 1.0 - tail, tail)
 
 
+@lru_cache(maxsize=4096)
 def student_t_quantile(p: float, df: float) -> float:
     """The x with P(T <= x) = p.
 
@@ -92,6 +97,19 @@ def student_t_density(x: Floats, df: float) -> Floats:
     return np.exp(_log_scale(df) - (df + 1) / 2 * np.log1p(x**2 / df))
 
 
+def _finite_sum(x: Floats, df: int) -> Floats:
+    """P(|T| <= x) for whole df: Abramowitz and Stegun 26.7.3 and 26.7.4, by Horner's rule."""
+    angle = np.arctan(x / math.sqrt(df))
+    sine, square = np.sin(angle), np.cos(angle) ** 2
+    total = np.ones_like(angle) if df > 1 else np.zeros_like(angle)
+    for k in range(df - 2, 1, -2):
+        # Coefficients: 1/2, 3/4, 5/6 … for even df; 2/3, 4/5 … for odd.
+        total = 1.0 + total * square * ((k - 1) / k)
+    if df % 2 == 0:
+        return np.asarray(sine * total)
+    return np.asarray((angle + sine * np.cos(angle) * total) * (2 / math.pi))
+
+
 def _density(x: float, df: float) -> float:
     return math.exp(_log_scale(df) - (df + 1) / 2 * math.log1p(x * x / df))
 
@@ -104,14 +122,18 @@ def _incomplete_beta(a: float, b: float, x: Floats) -> Floats:
     """Regularised I_x(a, b), elementwise for x in [0, 1]."""
     # The fraction converges fast below the mean of Beta(a, b), so the other
     # side uses I_x(a, b) = 1 - I_{1-x}(b, a).
-    swap = x > (a + 1) / (a + b + 2)
-    below = _beta_fraction(a, b, np.where(swap, 0.0, x))
-    above = _beta_fraction(b, a, np.where(swap, 1.0 - x, 0.0))
-    return np.where(swap, 1.0 - above, below)
+    flat = np.atleast_1d(x).ravel()
+    above = flat > (a + 1) / (a + b + 2)
+    out = np.empty_like(flat)
+    out[~above] = _beta_fraction(a, b, flat[~above])
+    out[above] = 1.0 - _beta_fraction(b, a, 1.0 - flat[above])
+    return out.reshape(np.shape(x))
 
 
 def _beta_fraction(a: float, b: float, x: Floats) -> Floats:
-    """I_x(a, b) where the continued fraction converges; 0 at x = 0."""
+    """I_x(a, b) where the continued fraction converges, shape (k,); 0 at x = 0."""
+    if x.size == 0:
+        return x
     scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) - math.log(a)
     with np.errstate(divide="ignore"):
         front = np.exp(scale + a * np.log(x) + b * np.log1p(-x))
