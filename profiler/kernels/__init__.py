@@ -5,7 +5,8 @@
     onnxruntime_kernels(graph, optimised) → KernelMap: the kernels and the operators in them
     operators_workload(graph, names)    → the workload of operators that run as one kernel
 
-Public names are loaded when first used, so that importing this package costs nothing.
+Public names are loaded when first used, so that importing this package costs nothing;
+``workload`` at once, because the module it lives in has its name.
 """
 
 from __future__ import annotations
@@ -13,21 +14,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from lwprof.profiler.kernels.workload import Workload, workload
+
 if TYPE_CHECKING:
     from lwprof.profiler.kernels.grouping import operators_workload as operators_workload
     from lwprof.profiler.kernels.onnxruntime import Kernel as Kernel
     from lwprof.profiler.kernels.onnxruntime import KernelMap as KernelMap
     from lwprof.profiler.kernels.onnxruntime import onnxruntime_kernels as onnxruntime_kernels
-    from lwprof.profiler.kernels.workload import Workload as Workload
-    from lwprof.profiler.kernels.workload import workload as workload
 
 _LAZY = {
     "Kernel": "lwprof.profiler.kernels.onnxruntime",
     "KernelMap": "lwprof.profiler.kernels.onnxruntime",
-    "Workload": "lwprof.profiler.kernels.workload",
     "onnxruntime_kernels": "lwprof.profiler.kernels.onnxruntime",
     "operators_workload": "lwprof.profiler.kernels.grouping",
-    "workload": "lwprof.profiler.kernels.workload",
 }
 
 __all__ = [

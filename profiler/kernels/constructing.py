@@ -129,6 +129,9 @@ def _value(
         if data.dtype.kind in "iu":
             data = data.astype(np.int64)
             kind = "int64" if kind.startswith("float") else kind
+        elif data.dtype.kind == "f":
+            kind = kind if kind in ("float16", "float64") else "float32"
+            data = data.astype(kind)
         if data.size != int(np.prod(extents)):
             raise UsageError(f"{op}: input {slot} has {data.size} values, not {list(extents)}")
         data = data.reshape(extents)
@@ -142,6 +145,10 @@ def _call(
     schema = schema_of(op, opset) if not domain else None
     if not domain and schema is None:
         raise UsageError(f"unknown operator {op!r}: give an ONNX type such as 'Conv'")
+    if op in ("LSTM", "GRU", "RNN") and len(values) > 2 and "hidden_size" not in attributes:
+        weights = values[2]
+        if weights is not None and weights.shape:
+            attributes = {**attributes, "hidden_size": weights.shape[-1]}
     names = ["" if value is None else f"i{i}" for i, value in enumerate(values)]
     try:
         node = onnx.helper.make_node(name, names, ["y"], domain=domain, **_plain(attributes))
@@ -151,15 +158,42 @@ def _call(
         unknown = sorted(set(attributes) - set(schema.attributes))
         if unknown:
             raise UsageError(f"{op} has no attribute {unknown[0]!r}")
-        count = len(schema.outputs) if schema.max_output < 100 else 1
+        count = _parts(attributes, values) if op == "Split" else max(1, int(schema.min_output))
         del node.output[:]
-        node.output.extend(f"y{i}" for i in range(max(1, min(count, int(schema.min_output) or 1))))
+        node.output.extend(f"y{i}" for i in range(count))
     outputs = output_values(node, values, opset)
-    if outputs[0].dtype is None:
+    if outputs[0].dtype is None or not _channels_fit(op, attributes, values):
         shapes = [None if v is None else list(v.shape or ()) for v in values]
         raise UsageError(f"{op} cannot work on inputs of shapes {shapes} and these attributes")
     call = Call(op, _plain(attributes), tuple(values), tuple(outputs), opset)
     return replace(call, attributes=dict(call.attributes))
+
+
+def _parts(attributes: Mapping[str, Any], values: Sequence[Value | None]) -> int:
+    """How many outputs a Split has."""
+    sizes = values[1] if len(values) > 1 else None
+    if sizes is not None and sizes.elements:
+        return sizes.elements
+    given = attributes.get("split")
+    return len(given) if given else int(attributes.get("num_outputs", 2))
+
+
+def _channels_fit(op: str, attributes: Mapping[str, Any], values: Sequence[Value | None]) -> bool:
+    """ONNX's inference does not compare a convolution's channels with its weights'."""
+    place = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}.get(op)
+    if place is None or len(values) <= place:
+        return True
+    data, weight = values[0], values[place]
+    if data is None or weight is None or data.shape is None or weight.shape is None:
+        return True
+    group = int(attributes.get("group", 1))
+    enough = len(data.shape) > 1 and len(weight.shape) > 1
+    return (
+        enough
+        and isinstance(data.shape[1], int)
+        and isinstance(weight.shape[1], int)
+        and data.shape[1] == weight.shape[1] * group
+    )
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:

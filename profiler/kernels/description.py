@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,8 +9,6 @@ from typing import Any
 from lwprof.profiler.kernels.arithmetic import COMMUTATIVE
 from lwprof.profiler.kernels.canonical import canonical
 from lwprof.profiler.kernels.values import REFERENCE_OPSET, Call, Value
-
-KEY_PREFIX = "w1:"
 
 
 def describe(calls: Sequence[Call]) -> dict[str, Any]:
@@ -65,16 +61,6 @@ def describe(calls: Sequence[Call]) -> dict[str, Any]:
     if opset is not None:
         found["opset"] = opset
     return found
-
-
-def canonical_json(description: dict[str, Any]) -> str:
-    """The one text of a description: sorted keys, no spaces, ASCII, no NaN."""
-    return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def key_of(text: str) -> str:
-    """``w1:<sha256>`` of a canonical text."""
-    return KEY_PREFIX + hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _order(value: Value | None, made: dict[int, str]) -> tuple[Any, ...]:

@@ -85,6 +85,8 @@ class _Group:
             attributes = {**encoded_attributes(node), "captured": len(captured)}
             inputs = [*inputs, *(self._value(name) for name in captured)]
         op = join_type(operator.domain, operator.type)
+        if op == "Sum" and len(inputs) == 2:
+            op = "Add"  # fused, they are one
         return Call(op, attributes, tuple(inputs), tuple(outputs), self._opset)
 
     def _folds(self, operator: Operator, inputs: list[Value | None]) -> bool:

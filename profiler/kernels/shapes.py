@@ -105,8 +105,11 @@ def _fallback(call: Call) -> list[Value]:
     return _like_first(call) if call.op in _ELEMENTWISE else []
 
 
-# ONNX Runtime uses these before the opset in which ONNX defines them.
-_ELEMENTWISE = frozenset({"LayerNormalization", "SimplifiedLayerNormalization", "Gelu"})
+# Without a rule in ONNX, or used by ONNX Runtime before the opset in which ONNX has them.
+_ELEMENTWISE = frozenset(
+    {"LayerNormalization", "SimplifiedLayerNormalization", "GroupNormalization",
+     "RMSNormalization", "MeanVarianceNormalization", "Gelu", "Mish", "HardSwish", "Celu"}
+)  # fmt: skip
 
 
 def _like_first(call: Call) -> list[Value]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lwprof.errors import UsageError
-from lwprof.profiler.kernels.description import canonical_json, describe, key_of
+from lwprof.profiler.kernels.keys import canonical_json, key_of
 from lwprof.profiler.kernels.validation import check_description
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Workload:
     @classmethod
     def from_calls(cls, calls: Sequence[Call]) -> Workload:
         """The workload of a kernel that runs ``calls`` one after the other."""
+        from lwprof.profiler.kernels.description import describe
+
         text = canonical_json(describe(calls))
         return cls(key_of(text), text)
 
