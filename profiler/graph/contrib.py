@@ -237,6 +237,14 @@ def _register() -> None:
         onnx.defs.register_schema(made)
 
 
+def deregister() -> None:
+    """Takes the private schemas out again: other code walks through the registry
+    (``onnx.reference`` does when it is imported) and knows nothing of them."""
+    for name in {**_RULES, **_PATCHED}:
+        if onnx.defs.has(name, DOMAIN):
+            onnx.defs.deregister_schema(name, 1, DOMAIN)
+
+
 def _types(name: str) -> list[str]:
     schema = onnx.defs.get_schema(name)
     return [t for constraint in schema.type_constraints for t in constraint.allowed_type_strs]

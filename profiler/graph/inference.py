@@ -46,8 +46,16 @@ def infer(light: Any, where: str) -> Inferred:
         ModelError: shapes or types contradict each other, or a value is too large.
     """
     vendor = any(opset.domain == contrib.VENDOR for opset in light.opset_import)
-    if contrib.to_private(light.graph, vendor):
-        light.opset_import.add(domain=contrib.DOMAIN, version=1)
+    if not contrib.to_private(light.graph, vendor):
+        return _infer(light, where)
+    light.opset_import.add(domain=contrib.DOMAIN, version=1)
+    try:
+        return _infer(light, where)
+    finally:
+        contrib.deregister()
+
+
+def _infer(light: Any, where: str) -> Inferred:
     values: dict[str, Array] = {}
     for _ in range(_MAX_ROUNDS):
         graph = _infer_once(light, where).graph

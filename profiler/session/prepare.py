@@ -97,7 +97,9 @@ def kernel_cost(kernel: Kernel, operators: Mapping[str, Operator]) -> tuple[int 
     """
     parts = [operators[name] for name in kernel.nodes if name in operators]
     if not parts:
-        return (0, None)  # a layout change: no arithmetic; its bytes belong to the runtime
+        # A layout change does no arithmetic, and its bytes are the runtime's business; a
+        # part of an operator that the runtime split up cannot be counted by itself.
+        return (0 if kernel.kind == "layout" else None), None
     macs = _total([part.macs for part in parts])
     read_bytes = _total([part.bytes_read for part in parts])
     written = _total([part.bytes_written for part in parts])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from lwprof.profiler.graph import read
 
@@ -116,3 +118,19 @@ def test_peak_memory_of_vgg19_is_its_widest_pair(light_folder):
     graph = read(light_folder / "light_vgg19.onnx")
     assert graph.peak_memory_bytes == 2 * 64 * 224 * 224 * 4
     assert graph.peak_memory_inplace_bytes == 2 * 64 * 224 * 224 * 4
+
+
+def test_reading_vendor_operators_leaves_the_registry_as_it_was() -> None:
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")],
+            "vendor",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 8))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("a", "b"))],
+        ),
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
+        ir_version=8,
+    )
+    before = {(s.domain, s.name) for s in onnx.defs.get_all_schemas()}
+    assert read(model).outputs[0].shape == (1, 8)
+    assert {(s.domain, s.name) for s in onnx.defs.get_all_schemas()} == before
