@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: test demo lint wheel-test clean
+.PHONY: test demo lint editable-test wheel-test clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lwprof needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -12,8 +12,10 @@ $(BIN)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,tvm,parquet]'
 	touch $@
 
-# Lint, types, then the tests against the installed package.
-test: $(BIN)/.ready lint
+# Lint, types, then the tests against the installed package; WHEEL=1 tests a built wheel.
+test: lint $(if $(WHEEL),wheel-test,editable-test)
+
+editable-test: $(BIN)/.ready
 	$(BIN)/python -m pytest -q
 
 lint: $(BIN)/.ready
