@@ -10,7 +10,7 @@ import tempfile
 
 import numpy as np
 from figures import arguments, machine, save
-from networks import label, twenty
+from networks import chosen, label
 
 from lwprof import api
 from lwprof.profiler.session import blocks as reading
@@ -31,7 +31,7 @@ def naive_error(store: str, run: str) -> float:
 
 def main() -> None:
     args = arguments(__doc__, threads=1, only="")
-    networks = [n for n in twenty() if not args.only or label(n) in args.only.split(",")]
+    networks = chosen(args.only)
     if args.quick:
         networks = [n for n in networks if label(n) in ("squeezenet1_1", "tiny_ops")]
     print(machine())

@@ -111,10 +111,8 @@ def running_suite_data(subject: Subject) -> None:
     """ONNX Runtime runs the suite's model with the suite's data (nothing of lwprof)."""
     path = subject.folder / "suite.onnx"
     path.write_bytes(subject.data)
-    session = ort_runtime.load(str(path), OPTIONS, {})
-    ort = ort_runtime.import_onnxruntime()
-    session.run.args[1].update(_as_runtime_values(ort, subject))
-    session.first()
+    feeds = _as_runtime_values(ort_runtime.import_onnxruntime(), subject)
+    ort_runtime.load(str(path), OPTIONS, feeds).first()
 
 
 def running(subject: Subject) -> None:
@@ -149,7 +147,11 @@ def _as_runtime_value(ort: Any, value: Any) -> Any:
     if isinstance(value, list):
         return [_as_runtime_value(ort, item) for item in value]
     if not isinstance(value, onnx.TensorProto):
-        return np.asarray(value)
+        array = np.asarray(value)
+        known = array.dtype == object or array.dtype.kind in "SU"
+        if known or array.dtype.name in inputs._NUMPY:
+            return array
+        value = onnx.numpy_helper.from_array(array)
     if onnx.helper.tensor_dtype_to_np_dtype(value.data_type).name in inputs._NUMPY:
         return onnx.numpy_helper.to_array(value)
     width = np.uint16 if value.data_type == onnx.TensorProto.BFLOAT16 else np.uint8

@@ -11,7 +11,7 @@ import random
 
 import numpy as np
 from figures import arguments, machine, save
-from networks import label, twenty
+from networks import chosen, label
 
 from lwprof.profiler.session import blocks as reading
 from lwprof.profiler.session import scripts
@@ -38,8 +38,8 @@ def tflite(model: scripts.Runnable, latency_s: float, affinity: tuple[int, ...])
 
 
 def main() -> None:
-    args = arguments(__doc__, threads=1, processes=16)
-    networks = ["resnet18"] if args.quick else twenty()
+    args = arguments(__doc__, threads=1, processes=16, only="")
+    networks = ["resnet18"] if args.quick else chosen(args.only)
     print(machine())
     settings, rng, rows = Settings(threads=args.threads), random.Random(0), []
     for network in networks:

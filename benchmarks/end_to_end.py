@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from figures import arguments, machine, save
-from networks import label, twenty
+from networks import chosen, label
 
 from lwprof.profiler.session import blocks as reading
 from lwprof.profiler.session import scripts
@@ -74,8 +74,8 @@ def ratios(network: str, threads: int, pairs: int) -> tuple[np.ndarray, float]:
 
 
 def main() -> None:
-    args = arguments(__doc__, threads=1, pairs=14)
-    networks = ["squeezenet1_1", "tiny_ops"] if args.quick else twenty()
+    args = arguments(__doc__, threads=1, pairs=14, only="")
+    networks = ["squeezenet1_1", "tiny_ops"] if args.quick else chosen(args.only)
     print(machine())
     rows = []
     for network in networks:

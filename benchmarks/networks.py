@@ -26,3 +26,8 @@ def twenty() -> list[str]:
 def label(model: str) -> str:
     """A short name for tables."""
     return Path(model).stem
+
+
+def chosen(only: str) -> list[str]:
+    """Those of the twenty whose labels are listed in ``only``, comma-separated; all if empty."""
+    return [model for model in twenty() if not only or label(model) in only.split(",")]

@@ -141,7 +141,7 @@ def one(a: onnx.ModelProto, b: onnx.ModelProto, seed: int, budget_s: float) -> d
 
 
 def main() -> None:
-    args = arguments(__doc__, pairs=200, load=0, slowdown=0.0, budget=120.0)
+    args = arguments(__doc__, pairs=200, first=0, load=0, slowdown=0.0, budget=120.0)
     from lwprof import zoo
 
     pairs = 3 if args.quick else args.pairs
@@ -149,7 +149,7 @@ def main() -> None:
     rows = []
     models = {name: zoo.build(name) for name in NETWORKS}
     latencies = {}
-    for index in range(pairs):
+    for index in range(args.first, args.first + pairs):
         name = NETWORKS[index % len(NETWORKS)]
         a = models[name]
         b = renamed(a)

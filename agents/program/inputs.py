@@ -203,7 +203,7 @@ def _strings(random: Any, fill: Dict[str, Any], shape: Any, what: str) -> Any:
         values = [fill["value"]]
     if values is None:
         chosen = random.integers(0, len(_WORDS), size=shape)
-        return numpy.array(_WORDS, dtype=object)[chosen].reshape(shape)
+        return numpy.array(_WORDS, dtype=object)[numpy.reshape(chosen, -1)].reshape(shape)
     words = [checks.text(v, "%s value" % what) for v in checks.items(values, what)]
     array = numpy.array(words, dtype=object)
     return _cast(array, "object", shape, what)

@@ -25,6 +25,11 @@ _LEVELS = {
     "basic": "ORT_ENABLE_BASIC",
     "none": "ORT_DISABLE_ALL",
 }
+_NOT_IN_NUMPY = frozenset(
+    "tensor(%s)" % name
+    for name in ("bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz",
+                 "float8e8m0", "float4e2m1", "int4", "uint4", "int2", "uint2")
+)  # fmt: skip
 # Above this size weights go beside the optimised graph: protobuf ends at 2 GiB.
 _EXTERNAL_ABOVE = 1500 * 1024 * 1024
 
@@ -49,7 +54,7 @@ class OrtSession:
         self.providers = [short_name(name) for name in session.get_providers()]
         self.output_names = [output.name for output in session.get_outputs()]
         self.assignment = _assignment(session)
-        self.run = functools.partial(session.run, self.output_names, feeds)
+        self.run = _call(session, feeds)
 
     def first(self) -> List[Any]:
         """One inference and its outputs; also the proof that the model runs at all."""
@@ -178,6 +183,25 @@ def check_assignment(assignment: Dict[str, List[str]], options: Dict[str, Any]) 
             "%s does not run %d of %d nodes (%s): allow the fallback, or choose another provider"
             % (wanted, len(strays), total, shown),
         )
+
+
+def _call(session: Any, feeds: Dict[str, Any]) -> Any:
+    """One inference, the timed call: ``InferenceSession.run`` wherever it can be used.
+
+    numpy lacks bfloat16, float8 and the 4-bit types, so ``run`` fails on such outputs after
+    having computed them; they are left inside the runtime.
+    """
+    names = [output.name for output in session.get_outputs()]
+    left_inside = any(output.type in _NOT_IN_NUMPY for output in session.get_outputs())
+    ort = import_onnxruntime()
+    # The runtime makes no value of its own from text: such a model fails as it would anyhow.
+    if not left_inside or any(getattr(v, "dtype", None) == object for v in feeds.values()):
+        return functools.partial(session.run, names, feeds)
+    values = {
+        name: value if isinstance(value, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(value)
+        for name, value in feeds.items()
+    }
+    return functools.partial(session.run_with_ort_values, names, values)
 
 
 def _provider(ort: Any, options: Dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import inputs, ort_runtime, runtime_session
 from .ort_import import import_onnxruntime, short_name
@@ -70,13 +70,21 @@ def describe(names: Sequence[str], values: Sequence[Any]) -> List[Dict[str, Any]
     out = []
     for index, value in enumerate(values):
         name = names[index] if index < len(names) else ""
-        shape = getattr(value, "shape", None)
-        known = shape is not None and not callable(shape)
+        shape, dtype = _form(value)
         out.append(
             {
                 "name": name,
-                "dtype": str(value.dtype) if known else type(value).__name__,
-                "shape": [int(extent) for extent in shape] if known else None,  # type: ignore[union-attr]
+                "dtype": dtype,
+                "shape": None if shape is None else [int(extent) for extent in shape],
             }
         )
     return out
+
+
+def _form(value: Any) -> Tuple[Optional[Sequence[int]], str]:
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return None, type(value).__name__
+    if callable(shape):  # a value that was left inside the runtime
+        return shape(), str(value.data_type())
+    return shape, str(value.dtype)
