@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lwprof.agents.targets._base import Target
+from lwprof.agents.targets.adb import AdbTarget
 from lwprof.agents.targets.local import LocalTarget
 from lwprof.errors import UsageError
 
@@ -18,6 +19,9 @@ class Addressed(Protocol):
     @property
     def how(self) -> str: ...
 
+    @property
+    def serial(self) -> str | None: ...
+
 
 def open_target(device: Addressed) -> Target:
     """The target for a device; the caller closes it.
@@ -27,6 +31,8 @@ def open_target(device: Addressed) -> Target:
     """
     if device.how == "local":
         return LocalTarget(device.name)
+    if device.how == "adb":
+        return AdbTarget(device.name, device.serial)
     raise UsageError(
         f"device {device.name!r} is reached by {device.how}, which this version of lwprof "
         f"cannot do yet: only devices that are this machine can be measured"
