@@ -14,7 +14,15 @@ import msgspec
 
 from lwprof.agents import messages, reading
 from lwprof.agents.failures import to_exception
-from lwprof.agents.messages import BlockRecord, Facts, Hello, Message, Output, PreparedReply
+from lwprof.agents.messages import (
+    BlockRecord,
+    Facts,
+    Hello,
+    Instruments,
+    Message,
+    Output,
+    PreparedReply,
+)
 from lwprof.agents.packing import program
 from lwprof.agents.program.framing import PROTOCOL, FrameDecoder, FrameError, encode
 from lwprof.agents.targets import Connection, Target
@@ -126,6 +134,10 @@ class Agent:
                 found = msgspec.structs.replace(found, environment=stand_in)
             self._facts = found
         return self._facts
+
+    def instruments(self) -> Instruments:
+        """The device's power sensors, found anew, and those that are of no use."""
+        return self._read(self._ask("instruments", {}, _ASK_S), Instruments)
 
     def ping(self) -> float:
         """Seconds for one question and its answer."""
@@ -298,6 +310,8 @@ def default_deadline_s(script: Mapping[str, Any]) -> float:
     for step in script["steps"]:
         if step["do"] in ("warm", "time"):
             total += 2 * float(step.get("max_s", 600.0)) + 60.0
+        elif step["do"] == "energy":
+            total += 60.0 + sum(2 * float(w["seconds"]) + 10.0 for w in step["windows"])
         else:
             total += _LOAD_S
     return min(total, _MOST_S)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 _PACKAGE = "lwprof_agent"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -44,11 +46,16 @@ def program() -> Program:
 
 
 def sources() -> dict[str, bytes]:
-    """Content of the program's source files by name."""
-    folder = resources.files("lwprof.agents.program")
-    return {
-        entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".py")
-    }
+    """Content of the program's source files by name, folders included."""
+    return dict(_sources(resources.files("lwprof.agents.program"), ""))
+
+
+def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.name.endswith(".py"):
+            yield prefix + entry.name, entry.read_bytes()
+        elif entry.is_dir() and entry.name != "__pycache__":
+            yield from _sources(entry, f"{prefix}{entry.name}/")
 
 
 def pack(files: dict[str, bytes]) -> bytes:

@@ -11,6 +11,7 @@ from lwprof.agents.messages import (
     RESULTS,
     BlockRecord,
     BlockReply,
+    EnergyResult,
     Message,
     ProfileResult,
     TimeResult,
@@ -65,6 +66,8 @@ def _step_result(step: Mapping[str, Any], raw: Mapping[str, Any], device: str) -
         _check_times(step, result, device)
     elif isinstance(result, ProfileResult):
         _check_profile(result, device)
+    elif isinstance(result, EnergyResult):
+        _check_energy(step, result, device)
     return result
 
 
@@ -90,6 +93,28 @@ def _check_profile(result: ProfileResult, device: str) -> None:
     )
     if not proper:
         raise DeviceError(f"{device} sent a profile whose rows do not fit; measure again")
+
+
+def _check_energy(step: Mapping[str, Any], result: EnergyResult, device: str) -> None:
+    times, asked = result.samples.t_ns, step["windows"]
+    labels = {rail.label for rail in result.sensor.rails}
+    edges = [edge for window in result.windows for edge in (window.t0_ns, window.t1_ns)]
+    stamps = result.samples.stamps_ns
+    proper = (
+        len(labels) == len(result.sensor.rails)
+        and set(result.samples.values) == labels
+        and all(len(values) == len(times) for values in result.samples.values.values())
+        and (stamps is None or len(stamps) == len(times))
+        and times == sorted(times)
+        and edges == sorted(edges)
+        and [(w.kind, w.session) for w in result.windows]
+        == [(w["kind"], w.get("session")) for w in asked]
+        and all(window.n for window in result.windows if window.kind == "run")
+        and (result.sensor.family, result.sensor.name) == (clean(step["family"]),
+                                                           clean(step["name"]))
+    )  # fmt: skip
+    if not proper:
+        raise DeviceError(f"{device} sent power samples that do not fit the step; measure again")
 
 
 def clean(value: Any) -> Any:

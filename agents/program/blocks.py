@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import Any, Dict, List
 
-from . import checks, environment, usage
+from . import checks, energy, environment, usage
 from .blobs import Blobs
 from .failures import Failure
 from .peer import Peer
@@ -17,7 +17,7 @@ _LOAD_S = 900.0
 _GRACE_S = 60.0
 _START_S = 60.0
 _MOST_WORKERS = 16
-_STEPS = ("load", "warm", "time", "profile", "unload")
+_STEPS = ("load", "warm", "time", "energy", "profile", "unload")
 
 
 class BlockRunner:
@@ -114,7 +114,7 @@ class BlockRunner:
         before = environment.snapshot()
         results = []
         for step in steps:
-            if step["do"] == "time":
+            if step["do"] in ("time", "energy"):
                 watch.begin()
             else:
                 watch.end()
@@ -141,6 +141,9 @@ class BlockRunner:
         elif step["do"] in ("warm", "time"):
             seconds = 2 * checks.number(step.get("max_s", 600.0), "max_s", 0, 7 * 86400) + _GRACE_S
         worker: WorkerProcess = block.workers[step["worker"]]
+        if step["do"] == "energy":
+            busy = list(block.about[step["worker"]].get("affinity") or [])
+            return energy.execute(step, worker.ask, self._peer, busy, block.left)
         return worker.ask(sent, block.left(seconds))
 
     def _model(self, step: Dict[str, Any]) -> str:

@@ -92,6 +92,7 @@ class Agent:
             "has": self._has,
             "prepare": self._runner.prepare,
             "block": self._runner.block,
+            "instruments": self._instruments,
             "ping": self._ping,
         }
 
@@ -131,6 +132,11 @@ class Agent:
         found = facts.collect()
         found["runtimes"] = self._runner.runtimes()
         return found
+
+    def _instruments(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        from .instruments import finding  # only sessions that want energy need it
+
+        return finding.describe()
 
     def _has(self, args: Dict[str, Any]) -> Dict[str, Any]:
         wanted = [checks.sha256(sha, "blob") for sha in checks.items(args.get("blobs"), "blobs")]

@@ -116,6 +116,49 @@ class Step:
         return as_many_as_fit(self._runs[name], self._slice_s, max(1, most // self._slices))
 
 
+def repeat(run: Callable[[], Any], seconds: float, rate_hz: Optional[float]) -> Dict[str, int]:
+    """Runs again and again for ``seconds``, without a reading of the clock for each run.
+
+    Args:
+        rate_hz: runs per second at most, with idle time in between; None: one after another.
+
+    Returns:
+        ``t0_ns`` and ``t1_ns`` on the monotonic clock, and ``n`` runs between them.
+    """
+    clock = time.monotonic_ns
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        start = clock()
+        end = start + int(seconds * 1e9)
+        if rate_hz is not None:
+            return _paced(run, start, end, int(1e9 / rate_hz))
+        now, n, size = start, 0, 1
+        while now < end:
+            for _ in range(size):
+                run()
+            n += size
+            now = clock()
+            left = (end - now) * n / max(1, now - start)
+            size = max(1, min(2 * size, int(left)))
+        return {"t0_ns": start, "t1_ns": now, "n": n}
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _paced(run: Callable[[], Any], start: int, end: int, period_ns: int) -> Dict[str, int]:
+    n = 0
+    while start + n * period_ns < end:
+        run()
+        n += 1
+        # The window ends with a whole period, so that its idle share is the rate's.
+        wait = start + n * period_ns - time.monotonic_ns()
+        if wait > 0:
+            time.sleep(wait * 1e-9)
+    return {"t0_ns": start, "t1_ns": time.monotonic_ns(), "n": n}
+
+
 def warm(
     runs: Dict[str, Callable[[], Any]], min_n: int, min_s: float, max_s: float
 ) -> Dict[str, Any]:

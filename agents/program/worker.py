@@ -90,6 +90,7 @@ class Worker:
             "load": self._load,
             "warm": self._warm,
             "time": self._time,
+            "repeat": self._repeat,
             "profile": self._profile,
             "unload": self._unload,
             "prepare": self._prepare,
@@ -201,6 +202,16 @@ class Worker:
             chosen[name].timed += [True] * sum(map(len, parts))
         self._note_memory()
         return result
+
+    def _repeat(self, step: Dict[str, Any]) -> Dict[str, Any]:
+        loaded = self._session(step.get("session"))
+        if loaded.profiled:
+            raise checks.refuse("a profiled session is not repeated: its profile would overflow")
+        return timing.repeat(
+            loaded.session.run,
+            checks.number(step.get("seconds"), "seconds", 0, 86400),
+            checks.optional_number(step.get("rate_hz"), "rate_hz", 1e-3, 1e6),
+        )
 
     def _profile(self, step: Dict[str, Any]) -> Dict[str, Any]:
         loaded = self._session(step.get("session"))
