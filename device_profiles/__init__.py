@@ -16,10 +16,10 @@ from lwprof.device_profiles.devices import (
     registry_path,
     ssh_device,
 )
-from lwprof.device_profiles.profile import Cluster, Limits, Peak, Profile, Rail, Reach
+from lwprof.device_profiles.profile import Cluster, Limits, Memory, Peak, Profile, Rail, Reach
 
 __all__ = [
-    "Cluster", "Device", "Limits", "Peak", "Profile", "Rail", "Reach",
+    "Cluster", "Device", "Limits", "Memory", "Peak", "Profile", "Rail", "Reach",
     "adb_device", "add_device", "boards", "devices", "find_device", "host_device",
     "load_profile", "registry_path", "ssh_device",
 ]  # fmt: skip

@@ -84,8 +84,16 @@ def parse_profile(data: Mapping[str, Any], path: Path, board: str) -> Profile:
 
 
 def _problem(profile: Profile) -> str | None:
-    if not profile.reach.how:
-        return "reach.how is empty: local, ssh or adb"
+    if not profile.reach.how and profile.memory is None:
+        return "reach.how is empty: local, ssh or adb (or give memory, for a microcontroller)"
+    memory = profile.memory
+    if memory is not None:
+        sizes = (memory.sram_bytes, memory.flash_bytes, memory.largest_bytes or 1)
+        if min(sizes) < 1 or (memory.largest_bytes or 0) > memory.sram_bytes:
+            return "memory: sizes must be positive, and largest_bytes a part of sram_bytes"
+    problem = _rail_problem(profile)
+    if problem is not None:
+        return problem
     for cluster in profile.clusters:
         if cluster.count < 1:
             return f"clusters: {cluster.name!r} has no cores"
@@ -95,6 +103,10 @@ def _problem(profile: Profile) -> str | None:
             )
         if cluster.max_freq_hz is not None and not 1e6 <= cluster.max_freq_hz < 1e11:
             return f"clusters: max_freq_hz of {cluster.name!r} is not in hertz"
+        if cluster.min_freq_hz is not None and not (
+            1e6 <= cluster.min_freq_hz <= (cluster.max_freq_hz or 1e11)
+        ):
+            return f"clusters: min_freq_hz of {cluster.name!r} is not in hertz below max_freq_hz"
     if profile.memory_bytes is not None and profile.memory_bytes < 1:
         return "memory_bytes is not positive"
     for peak in profile.peaks:
@@ -105,6 +117,22 @@ def _problem(profile: Profile) -> str | None:
         value = getattr(limits, name)
         if value is not None and not 0 < value < 1e6:
             return f"limits.{name} is not positive"
+    return None
+
+
+def _rail_problem(profile: Profile) -> str | None:
+    seen = set()
+    for rail in profile.rails:
+        if not rail.label.strip() or not rail.includes:
+            return "rails: a rail needs a label and what it includes"
+        if (rail.sensor, rail.label) in seen:
+            return f"rails: {rail.label!r} of {rail.sensor!r} stands there twice"
+        seen.add((rail.sensor, rail.label))
+    totals = [rail.label for rail in profile.rails if rail.role == "total"]
+    if len(totals) > 1:
+        return f"rails: only one can be the total, not {' and '.join(totals)}"
+    if totals and any(rail.role == "separate" for rail in profile.rails):
+        return f"rails: beside the total {totals[0]!r} the others are parts, not separate"
     return None
 
 
