@@ -9,6 +9,7 @@ import math
 
 from lwprof.zoo.blocks import RESIDUAL, conv_bn
 from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.families.resnet import stages, stem
 from lwprof.zoo.registry import network
 
 _PAPER = "AdderNet: Do We Really Need Multiplications in Deep Learning?, arXiv 1912.13200"
@@ -54,25 +55,12 @@ def _patches(net: Net, x: Value, kernel: int, stride: int) -> Value:
     return net.concat(views)
 
 
-def _adder_bn(
-    net: Net, x: Value, out: int, kernel: int, stride: int = 1, act: str | None = None,
+def adder_bn(
+    net: Net, x: Value, out: int, kernel: int = 3, stride: int = 1, act: str | None = "relu",
     gain: float = 1.0,
 ) -> Value:  # fmt: skip
+    """Adder layer, batch normalisation to size ``gain``, activation."""
     return net.act(net.batch_norm(adder_conv(net, x, out, kernel, stride), gain), act)
-
-
-def _block(net: Net, x: Value, channels: int, stride: int, bottleneck: bool) -> Value:
-    if bottleneck:
-        out = 4 * channels
-        y = _adder_bn(net, _adder_bn(net, x, channels, 1, 1, "relu"), channels, 3, stride, "relu")
-        y = _adder_bn(net, y, out, 1, gain=RESIDUAL)
-    else:
-        out = channels
-        y = _adder_bn(net, x, out, 3, stride, "relu")
-        y = _adder_bn(net, y, out, 3, gain=RESIDUAL)
-    if stride > 1 or x.channels != out:
-        x = _adder_bn(net, x, out, 1, stride)
-    return net.act(net.add(y, x), "relu")
 
 
 @network("addernet_resnet20", 2019, _PAPER, 272_484, None, "computed from the authors' definition",
@@ -82,17 +70,9 @@ def _block(net: Net, x: Value, channels: int, stride: int, bottleneck: bool) -> 
          depths=(3, 4, 6, 3))  # fmt: skip
 def addernet(net: Net, depths: tuple[int, ...]) -> Value:
     """ResNet with adder layers; the first and the last layer multiply."""
-    image, bottleneck = net.image(), len(depths) == 4
-    if bottleneck:
-        x = net.pool(conv_bn(net, image, 64, 7, 2), "max", 3, 2, 1)
-    else:
-        x = conv_bn(net, image, 16)
-    for stage, depth in enumerate(depths):
-        for i in range(depth):
-            with net.scope(f"layer{stage + 1}.{i}"):
-                stride = 2 if stage and i == 0 else 1
-                channels = (64 if bottleneck else 16) << stage
-                x = _block(net, x, channels, stride, bottleneck)
+    bottleneck = len(depths) == 4
+    x, channels = (stem(net), 64) if bottleneck else (conv_bn(net, net.image(), 16), 16)
+    x = stages(net, x, depths, bottleneck, channels, adder_bn)[-1]
     x = net.conv(net.global_pool(x), net.classes, 1, bias=bottleneck)
     return net.flatten(net.batch_norm(x))
 
@@ -109,7 +89,7 @@ def addersr(net: Net, layers: int = 8, channels: int = 32) -> Value:
     x = net.conv(net.image(), channels, bias=True)
     for i in range(layers):
         with net.scope(f"layer{i}"):
-            x = net.add(x, _adder_bn(net, x, channels, 3, gain=RESIDUAL))
+            x = net.add(x, adder_bn(net, x, channels, act=None, gain=RESIDUAL))
             x = power_activation(net, x)
     x = net.conv(x, 12, bias=True)
     size = (net.batch, 3, 2 * net.resolution, 2 * net.resolution)

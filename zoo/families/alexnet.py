@@ -1,5 +1,6 @@
 """LeNet-5, AlexNet and ZFNet: convolutions and poolings, then fully connected layers."""
 
+from lwprof.zoo.blocks import conv_act, three_layer_classifier
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
@@ -15,23 +16,21 @@ def lenet5(net: Net) -> Value:
     net.gain = 1.0
     x = net.input((net.batch, 1, 32, 32))
     for channels in (6, 16):
-        x = net.pool(net.act(net.conv(x, channels, 5, pad=0, bias=True), "tanh"), "avg", 2, 2)
-    x = net.flatten(net.act(net.conv(x, 120, 5, pad=0, bias=True), "tanh"))
+        x = net.pool(conv_act(net, x, channels, 5, act="tanh", pad=0), "avg", 2, 2)
+    x = net.flatten(conv_act(net, x, 120, 5, act="tanh", pad=0))
     return net.linear(net.act(net.linear(x, 84), "tanh"), net.classes)
 
 
 @network("alexnet", 2014,
-         "One weird trick for parallelizing convolutional neural networks, " "arXiv 1404.5997",
+         "One weird trick for parallelizing convolutional neural networks, arXiv 1404.5997",
          61_100_840, 0.714e9, "torchvision")  # fmt: skip
 def alexnet(net: Net) -> Value:
     """The single tower."""
-    x = net.image()
-    x = net.act(net.conv(x, 64, 11, 4, pad=2, bias=True), "relu")
-    x = net.pool(x, "max", 3, 2)
-    x = net.pool(net.act(net.conv(x, 192, 5, bias=True), "relu"), "max", 3, 2)
+    x = net.pool(conv_act(net, net.image(), 64, 11, 4, pad=2), "max", 3, 2)
+    x = net.pool(conv_act(net, x, 192, 5), "max", 3, 2)
     for channels in (384, 256, 256):
-        x = net.act(net.conv(x, channels, 3, bias=True), "relu")
-    return _head(net, net.adaptive_pool(net.pool(x, "max", 3, 2), 6), net.classes)
+        x = conv_act(net, x, channels)
+    return three_layer_classifier(net, net.adaptive_pool(net.pool(x, "max", 3, 2), 6))
 
 
 @network("alexnet_2012", 2012, _ALEXNET, 60_965_224, 724_406_816, "computed by hand from the paper",
@@ -41,36 +40,26 @@ def alexnet_2012(net: Net) -> Value:
 
     The paper says 224 pixels; its 55×55 maps follow from 227.
     """
-    x = net.image()
-    x = net.act(net.conv(x, 96, 11, 4, pad=0, bias=True), "relu")
-    x = net.pool(_normalised(net, x), "max", 3, 2)
-    x = net.act(net.conv(x, 256, 5, groups=2, bias=True), "relu")
-    x = net.pool(_normalised(net, x), "max", 3, 2)
+    x = conv_act(net, net.image(), 96, 11, 4, pad=0)
+    x = conv_act(net, net.pool(local_norm(net, x), "max", 3, 2), 256, 5, groups=2)
+    x = net.pool(local_norm(net, x), "max", 3, 2)
     for channels, groups in ((384, 1), (384, 2), (256, 2)):
-        x = net.act(net.conv(x, channels, 3, groups=groups, bias=True), "relu")
-    return _head(net, net.pool(x, "max", 3, 2), net.classes)
+        x = conv_act(net, x, channels, groups=groups)
+    return three_layer_classifier(net, net.pool(x, "max", 3, 2))
 
 
 @network("zfnet", 2013, "Visualizing and Understanding Convolutional Networks, arXiv 1311.2901",
          62_357_608, None, "pytorchcv zfnet")  # fmt: skip
 def zfnet(net: Net) -> Value:
     """Figure 3 of the paper."""
-    x = net.image()
-    x = net.act(net.conv(x, 96, 7, 2, pad=1, bias=True), "relu")
-    x = _normalised(net, net.pool(x, "max", 3, 2, 1))
-    x = net.act(net.conv(x, 256, 5, 2, pad=0, bias=True), "relu")
-    x = _normalised(net, net.pool(x, "max", 3, 2, 1))
+    x = conv_act(net, net.image(), 96, 7, 2, pad=1)
+    x = conv_act(net, local_norm(net, net.pool(x, "max", 3, 2, 1)), 256, 5, 2, pad=0)
+    x = local_norm(net, net.pool(x, "max", 3, 2, 1))
     for channels in (384, 384, 256):
-        x = net.act(net.conv(x, channels, 3, bias=True), "relu")
-    return _head(net, net.pool(x, "max", 3, 2), net.classes)
+        x = conv_act(net, x, channels)
+    return three_layer_classifier(net, net.pool(x, "max", 3, 2))
 
 
-def _normalised(net: Net, x: Value) -> Value:
+def local_norm(net: Net, x: Value) -> Value:
+    """Response normalisation over five neighbouring channels, with the paper's constants."""
     return net.op("LRN", [x], x.shape, size=5, alpha=1e-4, beta=0.75, bias=2.0)
-
-
-def _head(net: Net, x: Value, classes: int) -> Value:
-    x = net.flatten(x)
-    for _ in range(2):
-        x = net.act(net.linear(x, 4096), "relu")
-    return net.linear(x, classes)

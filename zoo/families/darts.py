@@ -1,6 +1,6 @@
 """DARTS: a genotype in, a network out. The recurrent cell is out of scope."""
 
-from lwprof.zoo.blocks import classifier, conv_bn
+from lwprof.zoo.blocks import classifier, conv_bn, relu_conv_bn, relu_separable_bn
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
@@ -31,7 +31,7 @@ def darts(
     image = net.image()
     if net.resolution > 64:
         before = conv_bn(net, conv_bn(net, image, channels // 2, 3, 2), channels, 3, 2, None)
-        x = net.batch_norm(net.conv(net.act(before, "relu"), channels, 3, 2))
+        x = relu_conv_bn(net, before, channels, 3, 2)
     else:
         before = x = conv_bn(net, image, 3 * channels, 3, 1, None)
     for i in range(layers):
@@ -46,11 +46,9 @@ def darts(
 def _cell(
     net: Net, before: Value, x: Value, genotype: Cell, channels: int, reducing: bool
 ) -> Value:
-    if before.shape[2:] == x.shape[2:]:
-        before = _relu_conv_bn(net, before, channels)
-    else:
-        before = _halve(net, before, channels)
-    values = [before, _relu_conv_bn(net, x, channels)]
+    fit = relu_conv_bn if before.shape[2:] == x.shape[2:] else _halve
+    before = fit(net, before, channels)
+    values = [before, relu_conv_bn(net, x, channels)]
     for node in range(0, len(genotype), 2):
         left, right = (
             _operation(net, kind, values[i], 2 if reducing and i < 2 else 1)
@@ -58,10 +56,6 @@ def _cell(
         )
         values.append(net.add(left, right))
     return net.concat(values[2:])
-
-
-def _relu_conv_bn(net: Net, x: Value, channels: int) -> Value:
-    return net.batch_norm(net.conv(net.act(x, "relu"), channels, 1))
 
 
 def _halve(net: Net, x: Value, channels: int) -> Value:
@@ -81,9 +75,8 @@ def _operation(net: Net, kind: str, x: Value, stride: int) -> Value:
         return x if stride == 1 else _halve(net, x, channels)
     if kind.endswith("pool_3x3"):
         return net.pool(x, kind[:3], 3, stride, 1)
-    kernel, dilation = int(kind[-1]), 2 if kind.startswith("dil") else 1
-    for step in (stride,) if dilation == 2 else (stride, 1):
-        x = net.conv(net.act(x, "relu"), channels, kernel, step, groups=channels,
-                     dilation=dilation)  # fmt: skip
-        x = net.batch_norm(net.conv(x, channels, 1))
-    return x
+    kernel = int(kind[-1])
+    if kind.startswith("dil"):
+        return relu_separable_bn(net, x, channels, kernel, stride, 2)
+    x = relu_separable_bn(net, x, channels, kernel, stride)
+    return relu_separable_bn(net, x, channels, kernel)

@@ -1,7 +1,7 @@
 """Global Convolutional Network: a segmentation head of 1×k + k×1 convolutions on a ResNet."""
 
 from lwprof.zoo.builder import Net
-from lwprof.zoo.families.resnet import backbone
+from lwprof.zoo.families.resnet import stages, stem
 from lwprof.zoo.graph import Value
 from lwprof.zoo.registry import network
 
@@ -15,10 +15,9 @@ _PAPER = "Large Kernel Matters: Improve Semantic Segmentation by GCN, arXiv 1703
          square=True)  # fmt: skip
 def gcn(net: Net, kernel: int = 15, square: bool = False) -> Value:
     """Figure 2 of the paper, at a resolution that 32 divides."""
-    image = net.image()
-    stages, score = backbone(net, image, (3, 4, 6, 3), True), None
+    results, score = stages(net, stem(net), (3, 4, 6, 3), True), None
     net.gain = 1.0  # no activations between the head's convolutions
-    for features in reversed(stages):
+    for features in reversed(results):
         with net.scope(f"head{net.resolution // features.shape[2]}"):
             y = _refine(net, large_kernel(net, features, net.classes, kernel, square))
             score = y if score is None else _refine(net, net.add(_double(net, score), y))

@@ -1,9 +1,9 @@
 """MobileViT: inverted residuals, and transformers over pixels at equal places of 2×2 patches."""
 
 from lwprof.errors import ModelError
-from lwprof.zoo.attention import pre_norm_layer
 from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
 from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.families.transformers import pre_norm_layer
 from lwprof.zoo.registry import network
 
 _PAPER = "MobileViT: Light-weight, General-purpose, and Mobile-friendly Vision Transformer, arXiv 2110.02178"

@@ -1,13 +1,18 @@
 """NAS-Bench-201: any of the 15,625 cells, in the benchmark's skeleton."""
 
+import math
 import re
+from collections import Counter
+from dataclasses import replace
+from functools import reduce
 
 from lwprof.errors import UsageError
-from lwprof.zoo.blocks import classifier, conv_bn
+from lwprof.zoo.blocks import classifier, conv_bn, relu_conv_bn
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_LINEAR = ("skip_connect", "avg_pool_3x3")  # operations that pass their input on
 _PAPER = "NAS-Bench-201: Extending the Scope of Reproducible NAS, arXiv 2001.00326"
 _SOURCE = "NAS-Bench-201's table, CIFAR-10"
 
@@ -37,27 +42,44 @@ def parse(cell: str) -> tuple[str, ...]:
 @network("nasbench201_smallest", 2020, _PAPER, 73_306, 7.78305e6, _SOURCE, resolution=32,
          classes=10, cell="111111")  # fmt: skip
 def nasbench201(net: Net, cell: str, channels: int = 16, repeats: int = 5) -> Value:
-    """Three stages of ``repeats`` cells with residual blocks of stride 2 between them."""
+    """Three stages of ``repeats`` cells with residual blocks of stride 2 between them.
+
+    A cell adds up several copies of its input where edges are skipped, four at most: a stage
+    then starts as far below one as it ends above it.
+    """
     operations = parse(cell)
-    x = conv_bn(net, net.image(), channels, 3, 1, None)
+    gain = max(1.0, _shares(operations)[-1]) ** (-repeats / 2)
+    x = conv_bn(net, net.image(), channels, 3, 1, None, gain=gain)
     for stage in range(3):
         if stage:
-            x = _residual(net, x, channels << stage)
+            x = _residual(net, x, channels << stage, gain)
         for i in range(repeats):
             with net.scope(f"cell{stage}.{i}"):
                 x = _cell(net, x, operations)
     return classifier(net, net.act(net.batch_norm(x), "relu"))
 
 
-def _cell(net: Net, x: Value, operations: tuple[str, ...]) -> Value:
-    nodes, edge = [x], iter(operations)
+def _shares(operations: tuple[str, ...]) -> list[float]:
+    """How many times the cell's input, skipped or pooled, is in the sum of each node."""
+    shares, edge = [1.0], iter(operations)
     for _ in range(3):
-        incoming = [_edge(net, next(edge), node) for node in nodes]
-        total = incoming[0]
-        for value in incoming[1:]:
-            total = net.add(total, value)
-        nodes.append(total)
-    return nodes[-1]
+        shares.append(sum(s * (next(edge) in _LINEAR) for s in shares))
+    return shares
+
+
+def _cell(net: Net, x: Value, operations: tuple[str, ...]) -> Value:
+    # Copies of one map add up in size, which `add` does not know: count them in each node.
+    nodes, edge = [(x, Counter([x]))], iter(operations)
+    for _ in range(3):
+        incoming, copies = [], Counter[Value]()
+        for node, sources in nodes:
+            kind = next(edge)
+            incoming.append(_edge(net, kind, node))
+            copies.update(sources if kind in _LINEAR else incoming[-1:])
+        power = sum(count**2 * source.power for source, count in copies.items())
+        mean = sum(count * source.mean for source, count in copies.items())
+        nodes.append((replace(reduce(net.add, incoming), power=power, mean=mean), copies))
+    return nodes[-1][0]
 
 
 def _edge(net: Net, kind: str, x: Value) -> Value:
@@ -67,13 +89,11 @@ def _edge(net: Net, kind: str, x: Value) -> Value:
         return x
     if kind == "avg_pool_3x3":
         return net.pool(x, "avg", 3, 1, 1)
-    return _relu_conv_bn(net, x, x.channels, int(kind[-1]))
+    return relu_conv_bn(net, x, x.channels, int(kind[-1]))
 
 
-def _relu_conv_bn(net: Net, x: Value, out: int, kernel: int, stride: int = 1) -> Value:
-    return net.batch_norm(net.conv(net.act(x, "relu"), out, kernel, stride))
-
-
-def _residual(net: Net, x: Value, out: int) -> Value:
-    y = _relu_conv_bn(net, _relu_conv_bn(net, x, out, 3, 2), out, 3)
-    return net.add(net.conv(net.pool(x, "avg", 2, 2), out, 1), y)
+def _residual(net: Net, x: Value, out: int, gain: float) -> Value:
+    y = net.conv(net.act(relu_conv_bn(net, x, out, 3, 2), "relu"), out, 3)
+    x = net.pool(x, "avg", 2, 2)
+    weight = net.draw((out, x.channels, 1, 1), gain / math.sqrt(x.channels * x.power))
+    return net.add(replace(net.conv_with(x, weight), power=gain**2), net.batch_norm(y, gain))

@@ -1,6 +1,6 @@
 """NASNet-A: one normal and one reduction cell, written once and repeated."""
 
-from lwprof.zoo.blocks import classifier
+from lwprof.zoo.blocks import classifier, relu_separable_bn
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
@@ -26,8 +26,7 @@ def nasnet(net: Net, filters: int = 4032, stem: int = 96, repeats: int = 6) -> V
     """NASNet-A (``repeats`` @ ``filters``)."""
     net.eps = 1e-3
     channels = filters // 24
-    image = net.image()
-    first = net.batch_norm(net.conv(image, stem, 3, 2, pad=0))
+    first = net.batch_norm(net.conv(net.image(), stem, 3, 2, pad=0))
     second = _cell(net, first, first, channels // 4, True, "stem0", raw=True)
     cells = [first, second, _cell(net, second, first, channels // 2, True, "stem1")]
     for stage in range(3):
@@ -58,13 +57,8 @@ def _fit(net: Net, x: Value, like: Value, channels: int) -> Value:
     x = net.act(x, "relu")
     if x.shape[2:] == like.shape[2:]:
         return net.batch_norm(net.conv(x, channels, 1))
-    return factorised_reduction(net, x, channels)
-
-
-def factorised_reduction(net: Net, x: Value, channels: int) -> Value:
-    """Two 1×1 convolutions on the even and the odd pixels, concatenated and normalised."""
-    shifted = net.shift(x)
-    halves = [net.conv(net.pool(y, "avg", 1, 2), channels // 2, 1) for y in (x, shifted)]
+    # Two 1×1 convolutions on the even and the odd pixels.
+    halves = [net.conv(net.pool(y, "avg", 1, 2), channels // 2, 1) for y in (x, net.shift(x))]
     return net.batch_norm(net.concat(halves))
 
 
@@ -73,9 +67,6 @@ def _operation(net: Net, kind: str, x: Value, channels: int, stride: int) -> Val
         return x
     if not kind.startswith("sep"):
         return net.pool(x, kind, 3, stride, 1)
-    for step in (stride, 1):
-        x = net.act(x, "relu")
-        # The first cell's raw input is widened by the first of the two convolutions.
-        x = net.conv(x, x.channels, int(kind[3:]), step, groups=x.channels)
-        x = net.batch_norm(net.conv(x, channels, 1))
-    return x
+    # The first cell's raw input is widened by the first of the two convolutions.
+    x = relu_separable_bn(net, x, channels, int(kind[3:]), stride)
+    return relu_separable_bn(net, x, channels, int(kind[3:]))

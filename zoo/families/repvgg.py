@@ -36,7 +36,7 @@ def block(net: Net, x: Value, out: int, stride: int, deploy: bool) -> Value:
     norms = [net.draw_norm(convolved, gain) for gain in (0.7, 0.5)]
     if same:
         norms.append(net.draw_norm(x, 0.5))
-    power = sum(norm.gain**2 for norm in norms)
+    power = sum(norm.power for norm in norms)
     if deploy and net.weights.constant:
         y = net.conv_with(x, weights[0], norms[0].beta, stride)
     elif deploy:

@@ -1,5 +1,7 @@
 """ResNet: residual stages of two 3×3, or of 1×1, 3×3, 1×1 (v1.5: the stride is in the 3×3)."""
 
+from collections.abc import Callable, Sequence
+
 from lwprof.zoo.blocks import RESIDUAL, classifier, conv_bn
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
@@ -15,37 +17,43 @@ _PAPER = "Deep Residual Learning for Image Recognition, arXiv 1512.03385"
          depths=(3, 4, 6, 3), bottleneck=True)  # fmt: skip
 @network("resnet101", 2015, _PAPER, 44_549_160, 7.801e9, "torchvision", width=1.0,
          depths=(3, 4, 23, 3), bottleneck=True)  # fmt: skip
-def resnet(net: Net, depths: tuple[int, ...], bottleneck: bool = False) -> Value:
+def resnet(net: Net, depths: Sequence[int], bottleneck: bool = False) -> Value:
     """Table 1 of the paper."""
-    x = net.image()
-    return classifier(net, backbone(net, x, depths, bottleneck, net.width)[-1])
+    x = stem(net, net.width)
+    return classifier(net, stages(net, x, depths, bottleneck, int(64 * net.width))[-1])
 
 
-def backbone(
-    net: Net, x: Value, depths: tuple[int, ...], bottleneck: bool, width: float = 1.0
-) -> list[Value]:
-    """The results of the four stages, at 1/4, 1/8, 1/16 and 1/32 of the resolution."""
-    x = conv_bn(net, x, int(64 * width), 7, 2)
-    x = net.pool(x, "max", 3, 2, 1)
-    stages = []
+def stem(net: Net, width: float = 1.0) -> Value:
+    """The image at a quarter of its resolution, in 64 channels."""
+    return net.pool(conv_bn(net, net.image(), int(64 * width), 7, 2), "max", 3, 2, 1)
+
+
+def stages(
+    net: Net, x: Value, depths: Sequence[int], bottleneck: bool, channels: int = 64,
+    layer: Callable[..., Value] = conv_bn,
+) -> list[Value]:  # fmt: skip
+    """The results of the stages; all but the first halve the resolution and double channels."""
+    results = []
     for stage, depth in enumerate(depths):
         for i in range(depth):
             with net.scope(f"layer{stage + 1}.{i}"):
                 stride = 2 if stage and i == 0 else 1
-                x = _block(net, x, int((64 << stage) * width), stride, bottleneck)
-        stages.append(x)
-    return stages
+                x = block(net, x, channels << stage, stride, bottleneck, layer)
+        results.append(x)
+    return results
 
 
-def _block(net: Net, x: Value, channels: int, stride: int, bottleneck: bool) -> Value:
+def block(
+    net: Net, x: Value, channels: int, stride: int, bottleneck: bool,
+    layer: Callable[..., Value] = conv_bn,
+) -> Value:  # fmt: skip
+    """Figure 5 of the paper; ``layer`` takes the arguments of `blocks.conv_bn`."""
+    out = 4 * channels if bottleneck else channels
     if bottleneck:
-        out = 4 * channels
-        y = conv_bn(net, conv_bn(net, x, channels, 1), channels, 3, stride)
-        y = conv_bn(net, y, out, 1, act=None, gain=RESIDUAL)
+        y = layer(net, layer(net, x, channels, 1), channels, 3, stride)
     else:
-        out = channels
-        y = conv_bn(net, x, out, 3, stride)
-        y = conv_bn(net, y, out, 3, act=None, gain=RESIDUAL)
+        y = layer(net, x, out, 3, stride)
+    y = layer(net, y, out, 1 if bottleneck else 3, act=None, gain=RESIDUAL)
     if stride > 1 or x.channels != out:
-        x = conv_bn(net, x, out, 1, stride, act=None)
+        x = layer(net, x, out, 1, stride, act=None)
     return net.act(net.add(y, x), "relu")

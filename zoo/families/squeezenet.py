@@ -1,5 +1,6 @@
 """SqueezeNet: fire modules squeeze by 1×1 and expand by 1×1 beside 3×3."""
 
+from lwprof.zoo.blocks import conv_act
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
@@ -13,12 +14,10 @@ _FIRES = (16, 16, 32, 32, 48, 48, 64, 64)  # squeezed channels; each half expand
          pools=(0, 2, 4))  # fmt: skip
 def squeezenet(net: Net, stem: tuple[int, int], pools: tuple[int, ...]) -> Value:
     """Table 1 of the paper; ``pools`` are the fire modules that follow a pooling."""
-    x = net.image()
-    x = net.act(net.conv(x, *stem, 2, pad=0, bias=True), "relu")
+    x = conv_act(net, net.image(), *stem, 2, pad=0)
     for i, squeezed in enumerate(_FIRES):
         if i in pools:
             x = net.pool(x, "max", 3, 2, ceil=True)
-        x = net.act(net.conv(x, squeezed, 1, bias=True), "relu")
-        x = net.concat([net.act(net.conv(x, 4 * squeezed, k, bias=True), "relu") for k in (1, 3)])
-    x = net.act(net.conv(x, net.classes, 1, bias=True), "relu")
-    return net.flatten(net.global_pool(x))
+        x = conv_act(net, x, squeezed, 1)
+        x = net.concat([conv_act(net, x, 4 * squeezed, kernel) for kernel in (1, 3)])
+    return net.flatten(net.global_pool(conv_act(net, x, net.classes, 1)))

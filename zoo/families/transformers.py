@@ -1,8 +1,44 @@
-"""A transformer encoder layer, ViT-Tiny and ConvNeXt-Tiny."""
+"""Attention; a transformer encoder layer, ViT-Tiny and ConvNeXt-Tiny.
 
-from lwprof.zoo.attention import learned, post_norm_layer, pre_norm_layer
+Tokens are (batch, length, width).
+"""
+
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
+
+
+def attention(net: Net, x: Value, heads: int) -> Value:
+    """Multi-head self-attention: one product for q, k and v, softmax(q kᵀ / √d) v, one product."""
+    batch, length, width = x.shape
+    size = width // heads
+    split = net.split(net.linear(x, 3 * width), (width, width, width), axis=2)
+    q, k, v = (net.reshape(part, (batch, length, heads, size)) for part in split)
+    q, v = net.transpose(q, (0, 2, 1, 3)), net.transpose(v, (0, 2, 1, 3))
+    k = net.transpose(k, (0, 2, 3, 1))
+    scores = net.op("MatMul", [q, k], (batch, heads, length, length))
+    scores = net.op("Mul", [scores, net.number(size**-0.5)], scores.shape)
+    weights = net.op("Softmax", [scores], scores.shape, 1 / length, axis=-1)
+    y = net.op("MatMul", [weights, v], v.shape, 0.5 * v.power)
+    return net.linear(net.reshape(net.transpose(y, (0, 2, 1, 3)), x.shape), width)
+
+
+def feed_forward(net: Net, x: Value, hidden: int, act: str) -> Value:
+    """Two fully connected layers on each token."""
+    return net.linear(net.act(net.linear(x, hidden), act), x.shape[-1])
+
+
+def pre_norm_layer(
+    net: Net, x: Value, heads: int, hidden: int, act: str = "gelu", eps: float = 1e-6
+) -> Value:
+    """Transformer layer that normalises before attention and before the fully connected part."""
+    x = net.add(x, attention(net, net.layer_norm(x, eps), heads))
+    return net.add(x, feed_forward(net, net.layer_norm(x, eps), hidden, act))
+
+
+def post_norm_layer(net: Net, x: Value, heads: int, hidden: int, act: str = "relu") -> Value:
+    """Transformer layer of the first paper: normalises each sum."""
+    x = net.layer_norm(net.add(x, attention(net, x, heads)), 1e-5)
+    return net.layer_norm(net.add(x, feed_forward(net, x, hidden, act)), 1e-5)
 
 
 @network("transformer_layer", 2017, "Attention Is All You Need, arXiv 1706.03762", 789_760, None,
@@ -22,15 +58,22 @@ def vit(net: Net, dim: int = 192, depth: int = 12, heads: int = 3, patch: int = 
     net.gain = 1.0
     x = net.conv(net.image(), dim, patch, patch, pad=0, bias=True)
     x = net.transpose(net.reshape(x, (net.batch, dim, -1)), (0, 2, 1))
-    token = learned(net, (1, 1, dim), "class_token")
-    token = net.op("Expand", [token, net.integers((net.batch, 1, dim))], (net.batch, 1, dim))
+    shape = (net.batch, 1, dim)
+    token = net.op(
+        "Expand", [_learned(net, (1, 1, dim), "class_token"), net.integers(shape)], shape
+    )
     x = net.concat([token, x], axis=1)
-    x = net.add(x, learned(net, (1, *x.shape[1:]), "positions"))
+    x = net.add(x, _learned(net, (1, *x.shape[1:]), "positions"))
     for i in range(depth):
         with net.scope(f"layer{i}"):
             x = pre_norm_layer(net, x, heads, 4 * dim)
     x = net.slice(net.layer_norm(x), 0, 1, axis=1)
     return net.linear(net.reshape(x, (net.batch, dim)), net.classes)
+
+
+def _learned(net: Net, shape: tuple[int, ...], label: str) -> Value:
+    """A learned tensor that is an operand itself."""
+    return Value(net.parameter(net.draw(shape, 0.02), label), shape, 4e-4)
 
 
 @network("convnext_tiny", 2022, "A ConvNet for the 2020s, arXiv 2201.03545", 28_589_128, 4.456e9,
@@ -48,20 +91,19 @@ def convnext(
             x = _norm(net, net.conv(x, dim, 4, 4, pad=0, bias=True))
         for i in range(depth):
             with net.scope(f"stage{stage}.{i}"):
-                x = _block(net, x)
+                x = convnext_block(net, x)
     return net.linear(net.flatten(_norm(net, net.global_pool(x))), net.classes)
 
 
-def _block(net: Net, x: Value) -> Value:
+def convnext_block(net: Net, x: Value) -> Value:
+    """Depthwise 7×7, then the transformer's fully connected part on channels, scaled."""
     y = net.conv(x, x.channels, 7, groups=x.channels, bias=True)
     y = net.layer_norm(net.transpose(y, (0, 2, 3, 1)))
-    y = net.linear(net.act(net.linear(y, 4 * x.channels), "gelu"), x.channels)
+    y = net.transpose(feed_forward(net, y, 4 * x.channels, "gelu"), (0, 3, 1, 2))
     scale = net.parameter(net.draw((x.channels, 1, 1), 0.02, 0.3), "scale")
-    y = net.transpose(y, (0, 3, 1, 2))
     return net.add(x, net.op("Mul", [y, scale], y.shape, 0.1 * y.power))
 
 
 def _norm(net: Net, x: Value) -> Value:
     """Layer normalisation over channels."""
-    y = net.layer_norm(net.transpose(x, (0, 2, 3, 1)))
-    return net.transpose(y, (0, 3, 1, 2))
+    return net.transpose(net.layer_norm(net.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))

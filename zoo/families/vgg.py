@@ -1,5 +1,6 @@
 """VGG: chains of 3×3 convolutions between poolings, then three fully connected layers."""
 
+from lwprof.zoo.blocks import conv_act, three_layer_classifier
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
 
@@ -15,9 +16,6 @@ def vgg(net: Net, depths: tuple[int, ...]) -> Value:
     x = net.image()
     for depth, channels in zip(depths, (64, 128, 256, 512, 512), strict=True):
         for _ in range(depth):
-            x = net.act(net.conv(x, int(channels * net.width), 3, bias=True), "relu")
+            x = conv_act(net, x, int(channels * net.width))
         x = net.pool(x, "max", 2, 2)
-    x = net.flatten(net.adaptive_pool(x, 7))
-    for _ in range(2):
-        x = net.act(net.linear(x, int(4096 * net.width)), "relu")
-    return net.linear(x, net.classes)
+    return three_layer_classifier(net, net.adaptive_pool(x, 7), int(4096 * net.width))
