@@ -23,7 +23,7 @@ _HIGHEST_UW = 2000e6
 def probe() -> List[Any]:
     """All readable domains as one sensor, and what is there but forbidden."""
     domains: List[Tuple[str, str]] = []
-    forbidden = []
+    forbidden: List[Tuple[str, str]] = []
     folders = find("/sys/class/powercap/intel-rapl:*")
     for folder in folders:
         name = read_text(folder + "/name")
