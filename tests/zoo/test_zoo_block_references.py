@@ -11,7 +11,6 @@ import pytest
 from float64_layers import ACTIVATIONS, Layers, attention, convolve, pool, shuffle
 
 from lwprof import zoo
-from lwprof.zoo import attention as tokens
 from lwprof.zoo import blocks
 from lwprof.zoo.families import (
     addernet,
@@ -25,11 +24,9 @@ from lwprof.zoo.families import (
     mobilevit,
     nasbench201,
     nasnet,
-    repghost,
     repvgg,
     resnet,
-    shufflenet_v1,
-    shufflenet_v2,
+    shufflenet,
     transformers,
 )
 
@@ -109,7 +106,7 @@ def test_local_response_normalisation() -> None:
             y[:, c] = x[:, c] / (2 + 1e-4 / 5 * (near**2).sum(1)) ** 0.75
         return y
 
-    check(MAP, alexnet._normalised, reference)
+    check(MAP, alexnet.local_norm, reference)
 
 
 def squeeze_excite(r: Layers, x: Any, act: str, gate: str) -> Any:
@@ -155,7 +152,7 @@ def test_residual_block(bottleneck: bool) -> None:
             y = r.conv_bn(r.conv_bn(x, 2), 1, None)
         return RELU(y + r.conv_bn(x, 2, None))
 
-    check(MAP, lambda net, x: resnet._block(net, x, 8, 2, bottleneck), reference)
+    check(MAP, lambda net, x: resnet.block(net, x, 8, 2, bottleneck), reference)
 
 
 def test_inception_branches_with_fork_and_pools() -> None:
@@ -217,8 +214,8 @@ def test_shufflenet_units(stride: int) -> None:
         return RELU(x + y if stride == 1 else np.concatenate([pool(x, "avg", 3, 2, 1), y], 1))
 
     out = 12 if stride == 1 else 24
-    check(MAP, lambda net, x: shufflenet_v2._unit(net, x, 6, stride), v2)
-    check(MAP, lambda net, x: shufflenet_v1._unit(net, x, out, stride, 3, 3), v1)
+    check(MAP, lambda net, x: shufflenet.split_unit(net, x, 6, stride), v2)
+    check(MAP, lambda net, x: shufflenet.grouped_unit(net, x, out, stride, 3, 3), v1)
 
 
 def test_fbnet_layer_with_two_groups() -> None:
@@ -365,7 +362,7 @@ def test_repghost_module_adds_before_its_activation(act: str | None) -> None:
         y = r.conv_bn(x, 1, act)
         return ACTIVATIONS[act](r.conv_bn(y, 1, None, groups=8) + r.bn(y))
 
-    check(MAP, lambda net, x: repghost.module(net, x, 8, act, False), reference)
+    check(MAP, lambda net, x: ghostnet.repghost(net, x, 8, act, False), reference)
 
 
 def feed_forward(r: Layers, x: Any, act: str) -> Any:
@@ -383,8 +380,8 @@ def test_transformer_layers() -> None:
         y = r.layer_norm(y, 1e-5)
         return r.layer_norm(y + feed_forward(r, y, "relu"), 1e-5)
 
-    check((2, 7, 12), lambda net, x: tokens.post_norm_layer(net, x, 3, 20), post_norm)
-    check((2, 7, 12), lambda net, x: tokens.pre_norm_layer(net, x, 3, 20),
+    check((2, 7, 12), lambda net, x: transformers.post_norm_layer(net, x, 3, 20), post_norm)
+    check((2, 7, 12), lambda net, x: transformers.pre_norm_layer(net, x, 3, 20),
           lambda r, x: pre_norm(r, x, 3, "gelu", 1e-6))  # fmt: skip
 
 
@@ -394,7 +391,7 @@ def test_convnext_block() -> None:
         y = feed_forward(r, r.layer_norm(y, 1e-6), "gelu")
         return x + r.take() * y.transpose(0, 3, 1, 2)
 
-    check(MAP, transformers._block, reference)
+    check(MAP, transformers.convnext_block, reference)
 
 
 def test_mobilevit_block_attends_over_equal_places_of_patches() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lwprof import zoo
-from lwprof.zoo.families import repghost, repvgg
+from lwprof.zoo.families import ghostnet, repvgg
 from lwprof.zoo.reparameterisation import identity, merge
 
 
@@ -86,7 +86,7 @@ def test_any_repvgg_block_merges(
 def test_any_repghost_module_merges(out: int, size: int, seed: int) -> None:
     shape = (2, 5, size, size + 1)
     forms = [
-        zoo.draw(lambda net, d=deploy: repghost.module(net, net.input(shape), out, "relu", d),
+        zoo.draw(lambda net, d=deploy: ghostnet.repghost(net, net.input(shape), out, "relu", d),
                  seed=seed)
         for deploy in (False, True)
     ]  # fmt: skip

@@ -84,7 +84,8 @@ def repghost(
     x = conv_bn(net, x, out, 1, act=act)
     convolved = Value("", (x.shape[0], out), net.gain * x.power)
     weight = net.draw_weight((out, 1, 3, 3))
-    norms = [net.draw_norm(value, 0.7 * gain) for value in (convolved, x)]
+    # The identity is not centred: a ReLU behind shifts that add up over blocks would die.
+    norms = [net.draw_norm(value, 0.7 * gain) for value in (convolved, replace(x, mean=0.0))]
     if deploy and net.weights.constant:
         y = net.conv_with(x, weight, norms[0].beta, groups=out)
     elif deploy:
@@ -94,4 +95,5 @@ def repghost(
     else:
         y = net.norm_with(net.conv_with(x, weight, groups=out), norms[0])
         y = net.add(y, net.norm_with(x, norms[1]))
-    return net.act(replace(y, power=norms[0].power + norms[1].power, mean=0.0), act)
+    mean = 0.7 * gain * x.mean / math.sqrt(x.power)
+    return net.act(replace(y, power=norms[0].power + norms[1].power, mean=mean), act)

@@ -1,5 +1,6 @@
 """RepVGG: trained as 3×3 + 1×1 + identity, deployed as one 3×3; both from the same weights."""
 
+import math
 from dataclasses import replace
 
 from lwprof.zoo.blocks import classifier
@@ -34,9 +35,9 @@ def block(net: Net, x: Value, out: int, stride: int, deploy: bool) -> Value:
     convolved = Value("", (x.shape[0], out), net.gain * x.power)
     weights = [net.draw_weight((out, x.channels, k, k)) for k in (3, 1)]
     norms = [net.draw_norm(convolved, gain) for gain in (0.7, 0.5)]
-    if same:
-        norms.append(net.draw_norm(x, 0.5))
-    power = sum(norm.power for norm in norms)
+    if same:  # not centred: a ReLU behind shifts that add up over blocks would die
+        norms.append(net.draw_norm(replace(x, mean=0.0), 0.5))
+    power, mean = sum(norm.power for norm in norms), same * 0.5 * x.mean / math.sqrt(x.power)
     if deploy and net.weights.constant:
         y = net.conv_with(x, weights[0], norms[0].beta, stride)
     elif deploy:
@@ -48,4 +49,4 @@ def block(net: Net, x: Value, out: int, stride: int, deploy: bool) -> Value:
         y = net.add(y, net.norm_with(net.conv_with(x, weights[1], None, stride), norms[1]))
         if same:
             y = net.add(y, net.norm_with(x, norms[2]))
-    return net.act(replace(y, power=power, mean=0.0), "relu")
+    return net.act(replace(y, power=power, mean=mean), "relu")
