@@ -113,10 +113,11 @@ def block(
         n = max(1, round(run_s * float(rng.uniform(0.95, 1.05)) / load.latency_s))
         factor = 1.0 + load.process * float(rng.standard_normal())
         watts = np.array([idle_w + factor * w for _, w in load.parts])
-        ends = np.cumsum([share for share, _ in load.parts]) * load.latency_s
-        marks = (now + load.latency_s * np.arange(n)[:, None] + ends).ravel()
+        times = n if len(watts) > 1 else 1  # equal power throughout needs no break points
+        ends = np.cumsum([share for share, _ in load.parts]) * (n * load.latency_s / times)
+        marks = (now + n * load.latency_s / times * np.arange(times)[:, None] + ends).ravel()
         edges += marks.tolist()
-        powers += np.tile(watts, n).tolist()
+        powers += np.tile(watts, times).tolist()
         windows.append(Window(now, now + n * load.latency_s, n, name))
         now = edges[-1] = now + n * load.latency_s
     now = _idle(windows, edges, powers, now, idle_s, idle_w)
@@ -146,15 +147,24 @@ def _wandering(rng: np.random.Generator, edges: Floats, powers: Floats, wander_w
     if wander_w <= 0:
         return Truth(edges, energy)
     grid = np.arange(0.0, edges[-1] + _WANDER_S, _WANDER_S)
-    phi = np.exp(-_WANDER_S / 0.05)
-    shocks = rng.standard_normal(grid.size) * wander_w * np.sqrt(1 - phi**2)
-    level = np.empty(grid.size)
-    level[0] = wander_w * rng.standard_normal()
-    for i in range(1, grid.size):
-        level[i] = phi * level[i - 1] + shocks[i]
+    level = wander_w * _correlated(rng, grid.size, float(np.exp(-_WANDER_S / 0.05)))
     wander = np.concatenate([[0.0], np.cumsum(level[:-1] * _WANDER_S)])
     every = np.union1d(edges, grid[grid <= edges[-1]])
     return Truth(every, np.interp(every, edges, energy) + np.interp(every, grid, wander))
+
+
+def _correlated(rng: np.random.Generator, size: int, phi: float) -> Floats:
+    """A stationary AR(1) series of unit variance."""
+    out = np.empty(size)
+    last = float(rng.standard_normal())
+    for start in range(0, size, 100):
+        # In pieces, over which the powers of phi stay far from underflow.
+        count = min(100, size - start)
+        powers = phi ** np.arange(1, count + 1)
+        shocks = rng.standard_normal(count) * np.sqrt(1 - phi**2)
+        out[start : start + count] = powers * (last + np.cumsum(shocks / powers))
+        last = float(out[start + count - 1])
+    return out
 
 
 def readings(rng: np.random.Generator, sensor: Sensor, truth: Truth) -> tuple[Floats, Floats]:
@@ -178,3 +188,44 @@ def readings(rng: np.random.Generator, sensor: Sensor, truth: Truth) -> tuple[Fl
     if sensor.step_w > 0:
         watts = np.round(watts / sensor.step_w) * sensor.step_w
     return read, np.maximum(watts, 0.0)
+
+
+KINDS = ("averaging", "fast", "slow")
+"""Sensors that average at least 90 % of their period; of at least 200 Hz; all others."""
+
+
+def random_sensor(rng: np.random.Generator, kind: str) -> Sensor:
+    """A sensor of one of the kinds, with every property drawn at random."""
+    if kind == "averaging":
+        period = float(np.exp(rng.uniform(np.log(0.002), np.log(0.1))))
+        averaging = period * float(rng.uniform(0.9, 1.0))
+    elif kind == "fast":
+        period = float(rng.uniform(0.001, 0.005))
+        averaging = period * float(rng.choice([0.0, rng.uniform(0.0, 0.5)]))
+    else:
+        period = float(np.exp(rng.uniform(np.log(0.01), np.log(0.1))))
+        averaging = period * float(rng.choice([0.0, rng.uniform(0.0, 0.5)]))
+    return Sensor(
+        period_s=period,
+        averaging_s=averaging,
+        lag_s=period * float(rng.uniform(0.0, 2.0)),
+        step_w=float(rng.choice([0.0, 0.001, 0.02, 0.04, 0.1])),
+        noise_w=float(rng.choice([0.0, 0.01, 0.05])),
+        dropped=float(rng.choice([0.0, 0.0, 0.01, 0.03])),
+        jitter=float(rng.uniform(0.002, 0.02)),
+        on_demand=kind != "averaging" and bool(rng.random() < 0.5),
+        told=bool(rng.random() < 0.7),
+    )
+
+
+def random_load(rng: np.random.Generator) -> Load:
+    """An inference of 3 to 150 ms with up to three phases of different power."""
+    count = int(rng.integers(1, 4))
+    shares = rng.dirichlet(np.full(count, 2.0))
+    watts = rng.uniform(0.0, 8.0, count)
+    watts[0] = max(watts[0], 1.5)
+    return Load(
+        latency_s=float(np.exp(rng.uniform(np.log(0.003), np.log(0.15)))),
+        parts=tuple(zip(shares.tolist(), watts.tolist(), strict=True)),
+        process=float(rng.uniform(0.002, 0.015)),
+    )

@@ -230,3 +230,11 @@ def test_an_unknown_meter_is_named_with_what_to_do(
 
 def test_a_machine_without_sensors_has_none(root: Path) -> None:
     assert finding.describe() == {"sensors": [], "missing": [], "sysroot": str(root)}
+
+
+def test_two_rails_of_one_name_are_nobodys(root: Path) -> None:
+    fake_power.orin_nano(root)
+    base = root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
+    (base / "in2_label").write_text("VDD_IN\n")
+    sensors, missing = finding.probe()
+    assert not sensors and "'VDD_IN'" in missing[0].why

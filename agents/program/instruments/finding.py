@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..system import sysroot
 from . import battery, ina2xx, ina3221, meter, nvml, odpm, rapl, rpi_pmic
@@ -26,11 +26,19 @@ def probe() -> Tuple[List[Sensor], List[Missing]]:
             name = family.__name__.rsplit(".", 1)[1]
             found = [Missing(name, name, "probing failed: %s" % error)]
         for one in found:
+            twice = None if isinstance(one, Missing) else _twice(one)
+            if twice is not None:
+                one = Missing(one.family, one.name, "two of its rails are called %r" % twice)
             if isinstance(one, Missing):
                 missing.append(one)
             else:
                 sensors.append(one)
     return sensors, missing
+
+
+def _twice(sensor: Sensor) -> Optional[str]:
+    labels = [rail.label for rail in sensor.rails]
+    return next((label for label in labels if labels.count(label) > 1), None)
 
 
 def describe() -> Dict[str, Any]:
