@@ -13,7 +13,9 @@ from lwprof.device_profiles.devices import (
     devices,
     find_device,
     host_device,
+    known_hosts_path,
     registry_path,
+    remove_device,
     ssh_device,
 )
 from lwprof.device_profiles.profile import Cluster, Limits, Memory, Peak, Profile, Rail, Reach
@@ -21,5 +23,5 @@ from lwprof.device_profiles.profile import Cluster, Limits, Memory, Peak, Profil
 __all__ = [
     "Cluster", "Device", "Limits", "Memory", "Peak", "Profile", "Rail", "Reach",
     "adb_device", "add_device", "boards", "devices", "find_device", "host_device",
-    "load_profile", "registry_path", "ssh_device",
+    "known_hosts_path", "load_profile", "registry_path", "remove_device", "ssh_device",
 ]  # fmt: skip

@@ -23,8 +23,9 @@ _HOSTNAME = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
 )
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_WORD = re.compile(r"[A-Za-z0-9~/_@\[\]][^\"\\\x00-\x1f\x7f]{0,511}")
 _SSH = re.compile(
-    r"(?P<user>[^@]*)@(?:\[(?P<six>[^]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}))?"
+    r"(?:(?P<user>[^@]*)@)?(?:\[(?P<six>[^]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{1,5}))?"
 )
 
 
@@ -37,9 +38,13 @@ class Device:
         board: its profile's name.
         how: ``local``, ``ssh`` or ``adb``.
         user: for ssh.
-        host: for ssh: a name or address.
-        port: for ssh.
+        host: for ssh: a name, an address, or a ``Host`` of ssh's configuration.
+        port: for ssh; 22 leaves it to ssh's configuration.
         serial: for adb.
+        jump: for ssh: jump hosts, ``user@host:port``, separated by commas.
+        identity: for ssh: a private key's file.
+        python: the device's interpreter, where it is not the one that is found there.
+        workdir: the one folder on the device that is used.
     """
 
     name: str
@@ -49,6 +54,10 @@ class Device:
     host: str | None = None
     port: int = 22
     serial: str | None = None
+    jump: str | None = None
+    identity: str | None = None
+    python: str | None = None
+    workdir: str | None = None
 
     @property
     def address(self) -> str:
@@ -58,13 +67,18 @@ class Device:
         if self.how == "adb":
             return self.serial or ""
         shown = f"[{self.host}]" if self.host and ":" in self.host else self.host
-        return f"{self.user}@{shown}" + ("" if self.port == 22 else f":{self.port}")
+        who = f"{self.user}@" if self.user else ""
+        return f"{who}{shown}" + ("" if self.port == 22 else f":{self.port}")
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     board: str
     ssh: str | None = None
     adb: str | None = None
+    jump: str | None = None
+    identity: str | None = None
+    python: str | None = None
+    workdir: str | None = None
 
 
 class _Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,13 +90,29 @@ def registry_path() -> Path:
     return config_folder() / "devices.toml"
 
 
-def ssh_device(name: str, board: str, address: str) -> Device:
+def known_hosts_path() -> Path:
+    """Host keys that the user accepted for lwprof; ssh's own files count beside it."""
+    return config_folder() / "known_hosts"
+
+
+def ssh_device(
+    name: str,
+    board: str,
+    address: str,
+    *,
+    jump: str | None = None,
+    identity: str | None = None,
+    python: str | None = None,
+    workdir: str | None = None,
+) -> Device:
     """A device reached by ssh.
 
     Args:
         name: what to call it.
         board: its profile.
-        address: ``user@host``, ``user@host:port`` or ``user@[ipv6]:port``.
+        address: ``user@host``, ``user@host:port`` or ``user@[ipv6]:port``; without a user,
+            ssh's configuration says who.
+        jump, identity, python, workdir: see ``Device``.
 
     Raises:
         UsageError: not such an address.
@@ -90,11 +120,18 @@ def ssh_device(name: str, board: str, address: str) -> Device:
     match = _SSH.fullmatch(address)
     host = match and (match["six"] or match["host"])
     port = int(match["port"] or 22) if match else 0
-    if match is None or not host or not _USER.fullmatch(match["user"]) or not 0 < port < 65536:
+    user = match and match["user"]
+    proper = user is None or _USER.fullmatch(user)
+    if match is None or not host or not proper or not 0 < port < 65536:
         raise UsageError(f"cannot read {address[:80]!r} as user@host or user@host:port")
     if not _HOSTNAME.fullmatch(host):
         raise UsageError(f"{host[:80]!r} is no host name or address")
-    return Device(name, board, "ssh", user=match["user"], host=host, port=port)
+    for option, value in (("jump", jump), ("identity", identity), ("python", python),
+                          ("workdir", workdir)):  # fmt: skip
+        if value is not None and not _WORD.fullmatch(value):
+            raise UsageError(f"{option} {value[:80]!r} holds characters that it cannot hold")
+    return Device(name, board, "ssh", user=user, host=host, port=port, jump=jump,
+                  identity=identity, python=python, workdir=workdir)  # fmt: skip
 
 
 def adb_device(name: str, board: str, serial: str) -> Device:
@@ -173,15 +210,50 @@ def add_device(device: Device) -> Path:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         if any(device.name == other.name for other in (_read(path) if text else [])):
             raise UsageError(f"a device is called {device.name!r} already: choose another name, "
-                             f"or remove it from {path}")  # fmt: skip
-        entry = (
-            f'[devices."{device.name}"]\nboard = "{device.board}"\n'
-            f'{device.how} = "{device.address}"\n'
-        )
+                             f"or 'lwprof devices remove {device.name}'")  # fmt: skip
+        entry = _written(device)
         joined = f"{text.rstrip()}\n\n{entry}" if text.strip() else entry
         _parse(path, joined)  # never write what could not be read back
         write_atomically(path, joined)
     return path
+
+
+def remove_device(name: str) -> Path:
+    """Takes a device out of the registry; all else there stays as it is.
+
+    Returns:
+        The registry's path.
+
+    Raises:
+        DeviceUnknown: no device of that name (a board's name will not do).
+        UsageError: its entry is written in a way that only an editor can change safely.
+        HostError: the registry cannot be written.
+    """
+    path = registry_path()
+    with locked(path.parent):
+        known = _read(path) if path.exists() else []
+        if all(device.name != name for device in known):
+            raise DeviceUnknown(f"no device is called {name!r}: 'lwprof devices' lists them")
+        text = path.read_text(encoding="utf-8")
+        plain = rf'\[devices\.(?:"{re.escape(name)}"|{re.escape(name)})\][ \t]*\n(?:(?!\[).*\n?)*'
+        joined = re.sub(rf"(?m)^{plain}", "", text).rstrip("\n")
+        joined += "\n" if joined else ""
+        left = _parse(path, joined)
+        if left != [device for device in known if device.name != name]:
+            raise UsageError(f"{path}: take {name!r} out with an editor: its entry is not written "
+                             "as lwprof writes it")  # fmt: skip
+        write_atomically(path, joined)
+    return path
+
+
+def _written(device: Device) -> str:
+    lines = [f'[devices."{device.name}"]', f'board = "{device.board}"',
+             f'{device.how} = "{device.address}"']  # fmt: skip
+    for option in ("jump", "identity", "python", "workdir"):
+        value = getattr(device, option)
+        if value is not None:
+            lines.append(f'{option} = "{value}"')
+    return "\n".join(lines) + "\n"
 
 
 def _read(path: Path) -> list[Device]:
@@ -204,7 +276,9 @@ def _device(name: str, entry: _Entry, path: Path) -> Device:
         raise UsageError(f"{where}: needs either ssh or adb; correct that field")
     try:
         if entry.ssh is not None:
-            return ssh_device(name, entry.board, entry.ssh)
+            return ssh_device(name, entry.board, entry.ssh, jump=entry.jump,
+                              identity=entry.identity, python=entry.python,
+                              workdir=entry.workdir)  # fmt: skip
         return adb_device(name, entry.board, entry.adb or "")
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None

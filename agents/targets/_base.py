@@ -43,10 +43,15 @@ class Target(ABC):
         name: the device's name, for messages.
         environment: "virtual", "emulated" or "synthetic" when this target itself is a
             stand-in; None leaves the answer to the device.
+        detached: whether blocks run on when the link to the device is lost, so that the
+            agent can be opened again and asked for their results.
+        resume_s: how long a lost link is tried again, seconds.
     """
 
     name: str
     environment: str | None = None
+    detached: bool = False
+    resume_s: float = 0.0
 
     @abstractmethod
     def open(self) -> Connection:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lwprof.agents import Agent, Facts, LocalTarget
-from lwprof.device_profiles import Device, find_device
-from lwprof.errors import DeviceUnknown, MissingExtra
+from lwprof.agents import Agent, Facts, open_target
+from lwprof.device_profiles import Device, find_device, known_hosts_path
+from lwprof.errors import MissingExtra
 from lwprof.profiler.session.options import Settings
 from lwprof.profiler.store import Context, Run, Store, request_digest
 from lwprof.profiler.store import Device as StoredDevice
@@ -115,13 +115,8 @@ def open_device(name: str) -> Iterator[Link]:
 
     Raises:
         DeviceUnknown: no such device.
-        DeviceError: it cannot be reached.
+        HostError, DeviceError: it cannot be reached; says why.
     """
     device = find_device(name)
-    if device.name != "host":
-        raise DeviceUnknown(
-            f"device {name!r} is reached over the network, which this version cannot do yet: "
-            "only --device host can be measured"
-        )
-    with LocalTarget() as target, Agent(target) as agent:
-        yield Link(name, device, agent, agent.facts())
+    with open_target(device, known_hosts_path()) as target, Agent(target) as agent:
+        yield Link(device.name, device, agent, agent.facts())

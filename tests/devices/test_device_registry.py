@@ -81,7 +81,6 @@ def test_what_was_written_by_hand_stays(config: Path) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "host",
         "@host",
         "user@",
         "-oProxyCommand=x@host",
