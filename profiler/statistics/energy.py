@@ -1,9 +1,12 @@
 """Energy of repeated inferences from windows between idle stretches; see ``power``.
 
-Within a block the energy above idle is the integral of (power − idle) over the window *and*
-the sensor's settling after it. Averaging and lag move energy along the time axis but do not
-change that integral, so neither has to be known exactly and the window's edges cost nothing;
-the total is that plus the idle power over the window's own length.
+Where readings miss next to nothing between them (counters, sensors that average over their
+whole period) the energy above idle of a block is the integral of (power − idle) over the
+window *and* the sensor's settling after it. Averaging and lag move energy along the time axis
+but do not change that integral, so neither has to be known exactly and the window's edges cost
+nothing; the total is that plus the idle power over the window's own length. Where readings
+are points, the integral would gain or lose a reading at each edge: the mean of the readings
+that hold nothing but the window is taken for its length instead.
 
 Over blocks the interval is Student's t on one value per block: each block starts at a random
 phase of the sensor's own clock, so aliasing, drop-outs, noise and the process's own spread all
@@ -22,7 +25,13 @@ import numpy as np
 
 from lwprof.errors import UsageError
 from lwprof.profiler.statistics.estimate import Estimate
-from lwprof.profiler.statistics.power import Floats, SensorRefused, Trace, Window
+from lwprof.profiler.statistics.power import (
+    MOST_MISSING,
+    Floats,
+    SensorRefused,
+    Trace,
+    Window,
+)
 from lwprof.profiler.statistics.student import student_t_quantile, student_t_two_sided
 
 LEAST_RUN_S = 0.2
@@ -105,26 +114,16 @@ def visits(trace: Trace, windows: Sequence[Window]) -> list[Visit]:
 
 def _visit(trace: Trace, before: Window, run: Window, after: Window) -> Visit:
     rail = trace.rail
-    settle = rail.settle_s
-    idle = [_idle(trace, before, settle), _idle(trace, after, settle)]
+    idle = [_idle(trace, window, rail.settle_s) for window in (before, after)]
     if max(idle) > MOST_IDLE_RATIO * max(min(idle), 4 * rail.step_w, 1e-3):
         raise SensorRefused(
             f"{rail.label} idled at {idle[0]:.3g} W before and {idle[1]:.3g} W after the work: "
             "its unit changed, or something else ran"
         )
     level = (idle[0] + idle[1]) / 2
-    lead = min(rail.period_s, before.seconds / 4)
-    tail = min(settle, after.seconds / 2)
-    start, end = run.start_s - lead, run.end_s + tail
-    if trace.t_s[0] > start or trace.t_s[-1] < end:
-        raise SensorRefused(f"{rail.label} was not read over the whole window")
-    allowed = max(5 * rail.period_s, _MOST_GAP * run.seconds)
-    if trace.largest_gap_s(start, end) > allowed:
-        raise SensorRefused(
-            f"{rail.label} gave no reading for {trace.largest_gap_s(start, end):.3g} s of a "
-            f"{run.seconds:.3g} s window"
-        )
-    above = trace.between(start, end) - lead * idle[0] - tail * idle[1] - level * run.seconds
+    above = _integral(trace, before, run, after, idle) if rail.gapless else (
+        (_mean_inside(trace, run) - level) * run.seconds
+    )  # fmt: skip
     if above < -max(0.5 * level, 4 * rail.step_w, 0.01) * run.seconds:
         raise SensorRefused(f"{rail.label} reads less power at work than idle")
     whole = above + level * run.seconds
@@ -142,8 +141,44 @@ def _visit(trace: Trace, before: Window, run: Window, after: Window) -> Visit:
     )
 
 
+def _integral(
+    trace: Trace, before: Window, run: Window, after: Window, idle: Sequence[float]
+) -> float:
+    """Joules above idle, the sensor's settling after the work included."""
+    rail = trace.rail
+    settle, level = rail.settle_s, (idle[0] + idle[1]) / 2
+    lead = min(rail.period_s, before.seconds / 4)
+    tail = min(settle, after.seconds / 2)
+    start, end = run.start_s - lead, run.end_s + tail
+    if trace.t_s[0] > start or trace.t_s[-1] < end:
+        raise SensorRefused(f"{rail.label} was not read over the whole window")
+    allowed = max(5 * rail.period_s, _MOST_GAP * run.seconds)
+    if trace.largest_gap_s(start, end) > allowed:
+        raise SensorRefused(
+            f"{rail.label} gave no reading for {trace.largest_gap_s(start, end):.3g} s of a "
+            f"{run.seconds:.3g} s window"
+        )
+    spent = trace.between(start, end)
+    return spent - lead * idle[0] - tail * idle[1] - level * run.seconds
+
+
+def _mean_inside(trace: Trace, window: Window) -> float:
+    """Mean of the powers that hold nothing but the window."""
+    powers = trace.inside(window)
+    latency = window.seconds / window.n if window.n else 0.0
+    expected = (window.seconds - trace.rail.delay_s - latency) / trace.rail.period_s
+    if powers.size < max(2.0, (1 - MOST_MISSING) * expected - 2):
+        raise SensorRefused(
+            f"a window of {window.seconds:.3g} s holds {powers.size} readings of "
+            f"{trace.rail.label} that are wholly its own: too few"
+        )
+    return float(powers.mean())
+
+
 def _idle(trace: Trace, window: Window, settle_s: float) -> float:
     """Mean power of the settled part of an idle window, W."""
+    if not trace.rail.gapless:
+        return _mean_inside(trace, window)
     start = window.start_s + min(settle_s, window.seconds / 2)
     end = window.end_s - min(trace.rail.period_s, window.seconds / 10)
     readings = int(np.count_nonzero((trace.t_s >= start) & (trace.t_s <= end)))

@@ -8,6 +8,7 @@ raises ``SensorRefused``; a wrong joule never passes without a word.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 POWER, ENERGY = "uW", "uJ"
 
-MOST_MISSING = 0.1
+MOST_MISSING = 0.2
 """Share of readings that may be missing before the rest is refused."""
 
 MOST_RATIO = 30.0
@@ -56,6 +57,7 @@ class Rail:
         wrap: a counter's range in raw units, None where nobody tells.
         low, high: what power can be, in watts.
         gain_error: largest relative error of every value alike, None where nobody tells.
+        on_demand: each reading starts its own conversion, so that no value is old.
     """
 
     label: str
@@ -70,6 +72,7 @@ class Rail:
     low: float = 0.0
     high: float = 1e6
     gain_error: float | None = None
+    on_demand: bool = False
 
     @classmethod
     def from_json(cls, sensor: Mapping[str, Any], label: str) -> Rail:
@@ -94,6 +97,7 @@ class Rail:
                     low=float(rail.get("low", 0.0)) * 1e-6,
                     high=float(rail.get("high", 1e12)) * 1e-6,
                     gain_error=sensor.get("gain_error"),
+                    on_demand=bool(sensor.get("on_demand", False)),
                 )  # fmt: skip
         raise UsageError(f"the sensor {sensor.get('name')} has no rail {label!r}")
 
@@ -105,11 +109,23 @@ class Rail:
         return self.resolution / self.period_s if self.unit == ENERGY else self.resolution
 
     @property
-    def settle_s(self) -> float:
-        """After this long a change of the load is wholly in the readings, s."""
+    def gapless(self) -> bool:
+        """Whether readings miss next to nothing between them, so that they can be summed."""
+        return self.unit == ENERGY or (
+            self.averaging_s is not None and self.averaging_s >= 0.9 * self.period_s
+        )
+
+    @property
+    def delay_s(self) -> float:
+        """A reading so long after a change of the load holds nothing from before it, s."""
         averaging = self.period_s if self.averaging_s is None else self.averaging_s
         lag = 2 * self.period_s if self.lag_s is None else self.lag_s
-        return lag + averaging + 2 * self.period_s
+        return lag + averaging + (0.0 if self.on_demand else self.period_s)
+
+    @property
+    def settle_s(self) -> float:
+        """After this long the energy of a change is wholly in the readings, s."""
+        return self.delay_s + self.period_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +150,15 @@ class Trace:
     Attributes:
         t_s: times of the readings, increasing, shape (n,).
         energy_j: energy up to each of them, shape (n,).
-        power_w: power between each and the one before, shape (n - 1,).
+        read_s, read_w: the powers that were read, or for a counter those between two of its
+            readings, with the times from which on they hold nothing older, shape (m,).
         rail: what was read.
     """
 
     t_s: Floats
     energy_j: Floats
-    power_w: Floats
+    read_s: Floats
+    read_w: Floats
     rail: Rail
 
     def between(self, start_s: float, end_s: float) -> float:
@@ -154,10 +172,15 @@ class Trace:
         return float(np.diff(np.concatenate([[start_s], inside, [end_s]])).max())
 
     def inside(self, window: Window) -> Floats:
-        """Powers between readings that lie wholly in a window and the sensor's settling."""
-        start = window.start_s + self.rail.settle_s
-        keep = (self.t_s[:-1] >= start) & (self.t_s[1:] <= window.end_s)
-        return self.power_w[keep]
+        """The powers that hold nothing but this window, of whole inferences, shape (k,)."""
+        start = window.start_s + self.rail.delay_s
+        # A reading is late by the lag: those just after the end still belong to the window.
+        end = window.end_s + (self.rail.lag_s or 0.0)
+        if window.n:
+            # An inference has phases: a part of one more would count some of them twice.
+            latency = window.seconds / window.n
+            end = start + max(1, math.floor((end - start) / latency + 1e-9)) * latency
+        return self.read_w[(self.read_s >= start) & (self.read_s < end)]
 
 
 def trace(
@@ -187,10 +210,11 @@ def trace(
     t_s, known = _known(rail, t_ns, values)
     if rail.unit == ENERGY:
         energy = unwrapped(rail, t_s, known)
+        found = Trace(t_s, energy, t_s[1:], np.diff(energy) / np.diff(t_s), rail)
     else:
         watts = _watts(rail, known, states)
         energy = np.concatenate([[0.0], np.cumsum((watts[1:] + watts[:-1]) / 2 * np.diff(t_s))])
-    found = Trace(t_s, energy, np.diff(energy) / np.diff(t_s), rail)
+        found = Trace(t_s, energy, t_s, watts, rail)
     _plausible(found, windows)
     return found
 
@@ -293,7 +317,7 @@ def _checked_wrap(rail: Rail, step: float, span_s: float, around: Floats) -> flo
 def _plausible(found: Trace, windows: Sequence[Window]) -> None:
     """Refuses what no equal work can be: jumps of unit, a reading that never moves."""
     rail = found.rail
-    if len(found.power_w) >= _LEAST_MOVING and _never_moves(found):
+    if len(found.read_w) >= _LEAST_MOVING and _never_moves(found):
         raise SensorRefused(f"{rail.label} never moved while the load did: the sensor is stuck")
     runs = [found.inside(window) for window in windows if window.n]
     runs = [powers for powers in runs if powers.size]
@@ -319,7 +343,7 @@ def _plausible(found: Trace, windows: Sequence[Window]) -> None:
 
 
 def _never_moves(found: Trace) -> bool:
-    powers = found.power_w
+    powers = found.read_w
     if np.ptp(powers) > 1e-6 * max(1e-9, float(np.abs(powers).max())):
         return False
     level = float(powers[0])

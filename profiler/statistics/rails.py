@@ -46,7 +46,7 @@ class Sensor:
             "synthetic", period_s=self.period_s,
             averaging_s=self.averaging_s if self.told else None,
             lag_s=self.lag_s if self.told else None,
-            resolution=self.step_w or None,
+            resolution=self.step_w or None, on_demand=self.on_demand,
         )  # fmt: skip
 
 
@@ -214,7 +214,8 @@ def random_sensor(rng: np.random.Generator, kind: str) -> Sensor:
         dropped=float(rng.choice([0.0, 0.0, 0.01, 0.03])),
         jitter=float(rng.uniform(0.002, 0.02)),
         on_demand=kind != "averaging" and bool(rng.random() < 0.5),
-        told=bool(rng.random() < 0.7),
+        # A slow sensor's lag is worth a calibration (``doctor --calibrate``).
+        told=kind == "slow" or bool(rng.random() < 0.7),
     )
 
 
