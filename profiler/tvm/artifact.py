@@ -104,7 +104,7 @@ def save(artifact: TvmArtifact, path: Path) -> None:
             kernel.kernel.workload.key: kernel.kernel.workload.description
             for kernel in artifact.kernels
         },
-        "kernels": [_row(kernel) for kernel in artifact.kernels],
+        "kernels": [row_of(kernel) for kernel in artifact.kernels],
     }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -133,7 +133,7 @@ def load(path: Path) -> TvmArtifact | None:
         return TvmArtifact(
             library=library,
             sha256=document["sha256"],
-            kernels=tuple(_kernel(row, workloads) for row in document["kernels"]),
+            kernels=tuple(kernel_from(row, workloads) for row in document["kernels"]),
             inputs=tuple(document["inputs"]),
             outputs=tuple(document["outputs"]),
             target=document["target"],
@@ -147,7 +147,8 @@ def load(path: Path) -> TvmArtifact | None:
         return None
 
 
-def _row(kernel: TvmKernel) -> dict[str, Any]:
+def row_of(kernel: TvmKernel) -> dict[str, Any]:
+    """A kernel as JSON; its workload by key only."""
     return {
         "workload": kernel.kernel.workload.key,
         "operators": kernel.kernel.operators,
@@ -161,7 +162,8 @@ def _row(kernel: TvmKernel) -> dict[str, Any]:
     }
 
 
-def _kernel(row: Mapping[str, Any], workloads: Mapping[str, Workload]) -> TvmKernel:
+def kernel_from(row: Mapping[str, Any], workloads: Mapping[str, Workload]) -> TvmKernel:
+    """What ``row_of`` wrote, read back."""
     return TvmKernel(
         kernel=Kernel(
             workloads[row["workload"]],

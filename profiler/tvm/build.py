@@ -58,12 +58,47 @@ def build(module: Any, target: Any, describe: Callable[[tuple[str, ...]], dict[s
 
     with quietly(), target, tvm.transform.PassContext(opt_level=3):
         lowered = tvm.transform.Sequential(_passes(relax))(module)
-        names = _kernel_names(lowered)
+        names = kernel_names(lowered)
         if names:
             lowered = _with_variants(lowered)
         lowered[DESCRIBE] = _text_function(json.dumps(describe(names)))
         lowered = relax.transform.AttachGlobalSymbol()(lowered)
         return relax.build(lowered, target, relax_pipeline=None)
+
+
+def lower_calls(module: Any, target: Any) -> Any:
+    """A module whose ``main`` allocates memory and calls compiled functions, nothing else.
+
+    Args:
+        module: an ``IRModule``; ``main`` calls scheduled functions.
+        target: a ``tvm.target.Target``.
+    """
+    import tvm
+    from tvm import relax
+
+    with quietly(), target, tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential(_passes(relax))(module)
+
+
+def object_code(module: Any, target: Any, path: Path) -> None:
+    """Compiles the functions of a lowered module to a relocatable object.
+
+    Args:
+        module: from :func:`lower_calls`.
+        target: may be another machine than this one.
+        path: the file to write; its name ends in ``.o``.
+    """
+    import tvm
+    from tvm import tirx
+
+    functions = {
+        variable.name_hint: function.with_attr("global_symbol", variable.name_hint)
+        for variable, function in module.functions_items()
+        if isinstance(function, tirx.PrimFunc)
+    }
+    with quietly(), target, tvm.transform.PassContext(opt_level=3):
+        # Only ``mod`` may be touched: anything else would be loaded into this process.
+        tvm.compile(tvm.IRModule(functions), target).mod.write_to_file(str(path))
 
 
 def export(executable: Any, path: Path) -> None:
@@ -125,7 +160,7 @@ def kernel_of(value: Any) -> str | None:
     return None
 
 
-def _kernel_names(module: Any) -> tuple[str, ...]:
+def kernel_names(module: Any) -> tuple[str, ...]:
     """Kernels of ``main`` in order; empty when it branches."""
     from tvm import relax
 
@@ -146,7 +181,7 @@ def _with_variants(module: Any) -> Any:
     from tvm import relax
 
     main = module["main"]
-    kernels = len(_kernel_names(module))
+    kernels = len(kernel_names(module))
     stamps = relax.Var("lwprof_stamps", relax.TensorType((2 * kernels + 2, 2), "int64"))
     copy = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs)
     copy[STAMP] = _stamp_function(2 * kernels + 2)

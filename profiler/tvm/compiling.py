@@ -107,7 +107,7 @@ class _Compilation:
         outputs = tuple(tensor.name for tensor in self._graph.outputs)
 
         def describe(names: Sequence[str]) -> dict[str, Any]:
-            kernels.extend(_kernels(names, lowered, scheduled, attribution))
+            kernels.extend(traced_kernels(names, lowered, scheduled, attribution))
             nodes = [{"name": k.kernel.runtime_node, "op": k.kernel.runtime_op} for k in kernels]
             return {"inputs": inputs, "outputs": outputs, "kernels": nodes if names else None}
 
@@ -148,7 +148,7 @@ def _silent(what: str, done: float) -> None:
     del what, done
 
 
-def _kernels(
+def traced_kernels(
     names: Sequence[str],
     lowered: fusion.Lowered,
     scheduled: scheduling.Scheduled,
