@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,23 @@ def load_profile(board: str) -> Profile:
             f"{user_folder() / 'NAME.toml'}"
         )
     return parse_profile({"name": board, **data}, files[-1], board)
+
+
+def identify(compatible: Iterable[str] = (), codename: str | None = None) -> str | None:
+    """The board that a device's own identification names; None for an unknown one.
+
+    Args:
+        compatible: texts of the device tree's ``compatible``, the most special first.
+        codename: Android's ``ro.product.device``.
+    """
+    known = [load_profile(name) for name in boards()]
+    for text in compatible:
+        for profile in known:
+            if text in profile.compatible:
+                return profile.name
+    if codename is not None:
+        return next((p.name for p in known if codename in p.codenames), None)
+    return None
 
 
 def parse_profile(data: Mapping[str, Any], path: Path, board: str) -> Profile:
