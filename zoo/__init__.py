@@ -1,12 +1,14 @@
 """Networks as ONNX graphs, built by our own code.
 
 - ``list()``: names of all networks
+- ``figures()``: year, paper, parameters, MACs and peak memory by name
 - ``build("mobilenet_v2")``: an onnx.ModelProto
 - ``draw(function, …)``: the same from a family's function, for networks without a name
 - ``save("resnet50", path)``: writes a file, streaming large weights beside it
-- ``find(name)``: Network: paper, year, published parameters and MACs
-- ``figures()``: parameters, MACs and peak memory by name
+- ``find(name)``: Network: its function and the options it takes
 - ``substitutions()``: the survey's cheaper structures beside the originals
+
+Names and figures are read from networks.csv; numpy and onnx are loaded by the first `build`.
 """
 
 from __future__ import annotations
@@ -15,20 +17,11 @@ from lwprof.zoo.registry import Figures, Network, build, draw, figures, find, ne
 from lwprof.zoo.substitutions import Substitution, substitutions
 
 __all__ = [
-    "Figures",
-    "Network",
-    "Substitution",
-    "build",
-    "draw",
-    "figures",
-    "find",
-    "list",
-    "networks",
-    "save",
-    "substitutions",
-]
+    "Figures", "Network", "Substitution", "build", "draw", "figures", "find", "list", "networks",
+    "save", "substitutions",
+]  # fmt: skip
 
 
 def list() -> tuple[str, ...]:
     """Names of all networks, sorted."""
-    return tuple(networks())
+    return tuple(figures())

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from lwprof.zoo.builder import Net, Pair, Value
 
+__all__ = [
+    "RESIDUAL", "Net", "Pair", "Value", "channel_shuffle", "classifier", "conv_act", "conv_bn",
+    "depthwise", "inverted_residual", "relu_conv_bn", "relu_separable_bn", "rounded",
+    "squeeze_excite", "three_layer_classifier",
+]  # fmt: skip
+
 # Size of a residual branch beside its shortcut: small, as trained networks have it,
 # so that errors of the estimates do not multiply with depth.
 RESIDUAL = 0.3
@@ -17,10 +23,11 @@ def rounded(channels: float, divisor: int = 8) -> int:
 
 def conv_bn(
     net: Net, x: Value, out: int, kernel: Pair = 3, stride: Pair = 1, act: str | None = "relu", *,
-    groups: int = 1, pad: Pair | None = None, dilation: int = 1, gain: float = 1.0,
+    groups: int = 1, pad: Pair | None = None, dilation: int = 1, bias: bool = False,
+    gain: float = 1.0,
 ) -> Value:  # fmt: skip
-    """Convolution without bias, batch normalisation to size ``gain``, activation."""
-    y = net.conv(x, out, kernel, stride, pad=pad, groups=groups, dilation=dilation)
+    """Convolution, batch normalisation to size ``gain``, activation."""
+    y = net.conv(x, out, kernel, stride, pad=pad, groups=groups, dilation=dilation, bias=bias)
     return net.act(net.batch_norm(y, gain), act)
 
 

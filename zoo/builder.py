@@ -20,7 +20,7 @@ import numpy as np
 
 from lwprof.errors import ModelError
 from lwprof.zoo.graph import Graph, Value
-from lwprof.zoo.weights import Weights
+from lwprof.zoo.weights import SeededWeights
 
 __all__ = ["Net", "Norm", "Pair", "Value"]
 
@@ -47,7 +47,12 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
     "tanh": np.tanh,
 }
-_NAMES = {"relu": "Relu", "hard_swish": "HardSwish", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+# Operators of the activations that are one, with their attributes.
+_OPERATORS: dict[str, tuple[str, dict[str, float]]] = {
+    "relu": ("Relu", {}), "hard_swish": ("HardSwish", {}), "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.1}),
+    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +76,13 @@ class Net(Graph):
     """A graph with layers.
 
     Attributes:
-        std: standard deviation of all weights; None (the default) draws them as
-            He et al. 2015 do, with variance ``gain`` / fan-in.
-        gain: 2 for He, 1 for LeCun and Xavier.
+        gain: weights have variance ``gain`` / fan-in: 2 as He et al. 2015, 1 as LeCun and Xavier.
         eps: epsilon of batch normalisation.
         batch, resolution, classes, width: what the caller chose; width multiplies channels.
     """
 
-    def __init__(self, weights: Weights, precision: str = "float32") -> None:
+    def __init__(self, weights: SeededWeights, precision: str = "float32") -> None:
         super().__init__(weights, precision)
-        self.std: float | None = None
         self.gain, self.eps = 2.0, 1e-5
         self.batch, self.resolution, self.classes, self.width = 1, 224, 1000, 1.0
 
@@ -94,8 +96,7 @@ class Net(Graph):
 
     def draw_weight(self, shape: Sequence[int]) -> Any:
         """Seeded weight of ``shape`` (outputs, fan-in…) with the network's initialisation."""
-        fan_in = math.prod(shape[1:])
-        return self.draw(shape, self.std or math.sqrt(self.gain / fan_in))
+        return self.draw(shape, math.sqrt(self.gain / math.prod(shape[1:])))
 
     def conv(
         self, x: Value, out: int, kernel: Pair = 3, stride: Pair = 1, *, pad: Pair | None = None,
@@ -121,9 +122,7 @@ class Net(Graph):
         inputs: list[Value | str] = [x, self.parameter(weight)]
         if bias is not None:
             inputs.append(self.parameter(bias, "bias"))
-        fan_in = math.prod(weight.shape[1:])
-        power = x.power * (fan_in * self.std**2 if self.std else self.gain)
-        return self.op("Conv", inputs, (x.shape[0], weight.shape[0], *size), power,
+        return self.op("Conv", inputs, (x.shape[0], weight.shape[0], *size), self.gain * x.power,
                        kernel_shape=kernel, strides=strides, pads=(*pads, *pads), group=groups,
                        dilations=(dilation, dilation))  # fmt: skip
 
@@ -137,8 +136,8 @@ class Net(Graph):
 
     def norm_with(self, x: Value, norm: Norm) -> Value:
         """Batch normalisation with given numbers."""
-        parts = ("gamma", "beta", "mean", "var")
-        inputs = [self.parameter(getattr(norm, part), part) for part in parts]
+        numbers = {"gamma": norm.gamma, "beta": norm.beta, "mean": norm.mean, "var": norm.var}
+        inputs = [self.parameter(array, part) for part, array in numbers.items()]
         return self.op("BatchNormalization", [x, *inputs], x.shape, norm.power, epsilon=norm.eps)
 
     def batch_norm(self, x: Value, gain: float = 1.0) -> Value:
@@ -156,20 +155,15 @@ class Net(Graph):
         beta = self.parameter(self.draw(width, 0.1), "beta")
         return self.op("LayerNormalization", [x, gamma, beta], x.shape, 1.0, epsilon=eps)
 
-    def linear(self, x: Value, out: int, bias: bool = True) -> Value:
+    def linear(self, x: Value, out: int) -> Value:
         """Fully connected layer over the last axis: a Gemm for matrices, else MatMul and Add."""
-        weight = self.draw_weight((out, x.shape[-1]))
-        power = x.power * (x.shape[-1] * self.std**2 if self.std else self.gain)
-        shape = (*x.shape[:-1], out)
-        if len(x.shape) == 2:
-            inputs: list[Value | str] = [x, self.parameter(weight)]
-            if bias:
-                inputs.append(self.parameter(self.draw((out,), 0.02), "bias"))
-            return self.op("Gemm", inputs, shape, power, transB=1)
+        weight, shape = self.draw_weight((out, x.shape[-1])), (*x.shape[:-1], out)
+        bias, power = self.draw((out,), 0.02), self.gain * x.power
+        if len(shape) == 2:
+            names = [self.parameter(weight), self.parameter(bias, "bias")]
+            return self.op("Gemm", [x, *names], shape, power, transB=1)
         y = self.op("MatMul", [x, self.parameter(weight.T)], shape, power)
-        if not bias:
-            return y
-        return self.op("Add", [y, self.parameter(self.draw((out,), 0.02), "bias")], shape)
+        return self.op("Add", [y, self.parameter(bias, "bias")], shape)
 
     def act(self, x: Value, kind: str | None) -> Value:
         """Activation ``kind``; None is the identity."""
@@ -185,19 +179,17 @@ class Net(Graph):
                 return self.op("Clip", [x, self.number(0), self.number(6)], x.shape)
             case "swish":
                 return self.op("Mul", [x, self.op("Sigmoid", [x], x.shape)], x.shape)
-            case "hard_sigmoid":
-                return self.op("HardSigmoid", [x], x.shape, alpha=1 / 6, beta=0.5)
             case "gelu":
-                root = self.op("Div", [x, self.number(math.sqrt(2))], x.shape)
-                erf = self.op("Add", [self.op("Erf", [root], x.shape), self.number(1)], x.shape)
+                erf = self.op("Erf", [self.op("Div", [x, self.number(2**0.5)], x.shape)], x.shape)
                 half = self.op("Mul", [x, self.number(0.5)], x.shape)
-                return self.op("Mul", [half, erf], x.shape)
+                return self.op(
+                    "Mul", [half, self.op("Add", [erf, self.number(1)], x.shape)], x.shape
+                )
             case "prelu":
                 slope = self.parameter(self.draw((x.channels, 1, 1), 0.02, 0.25), "slope")
                 return self.op("PRelu", [x, slope], x.shape)
-            case "leaky_relu":
-                return self.op("LeakyRelu", [x], x.shape, alpha=0.1)
-        return self.op(_NAMES[kind], [x], x.shape)
+        name, attributes = _OPERATORS[kind]
+        return self.op(name, [x], x.shape, **attributes)
 
     def pool(
         self, x: Value, kind: str, kernel: Pair, stride: Pair = 1, pad: Pair = 0, ceil: bool = False
@@ -237,17 +229,13 @@ class Net(Graph):
         if (height, width) == (size, size):
             return x
         if height < size or width < size:
-            return self._resized(x, (size, size))
+            return self.resize(x, (size, size))
         strides = (height // size, width // size)
         kernel = tuple(n - (size - 1) * s for n, s in zip((height, width), strides, strict=True))
         return self.pool(x, "avg", (kernel[0], kernel[1]), strides)
 
-    def upsample(self, x: Value, factor: int) -> Value:
-        """Every pixel repeated ``factor`` times in both directions."""
-        height, width = x.shape[2:]
-        return self._resized(x, (height * factor, width * factor))
-
-    def _resized(self, x: Value, size: tuple[int, int]) -> Value:
+    def resize(self, x: Value, size: Sequence[int]) -> Value:
+        """Pixels repeated to a map of ``size``."""
         shape = (*x.shape[:2], *size)
         return self.op("Resize", [x, "", "", self.integers(shape)], shape, mode="nearest",
                        coordinate_transformation_mode="asymmetric",

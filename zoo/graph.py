@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx
 
-from lwprof.zoo.weights import ONNX_TYPES, Weights, stored
+from lwprof.zoo.weights import ONNX_TYPES, SeededWeights, stored
 
 OPSET, IR_VERSION = 17, 8
 
@@ -54,12 +54,10 @@ class Graph:
         model: the ONNX model so far.
     """
 
-    def __init__(self, weights: Weights, precision: str = "float32") -> None:
+    def __init__(self, weights: SeededWeights, precision: str = "float32") -> None:
         self.weights, self.precision = weights, precision
-        opset = onnx.OperatorSetIdProto(domain="", version=OPSET)
-        self.model = onnx.ModelProto(
-            ir_version=IR_VERSION, producer_name="lwprof", opset_import=[opset]
-        )
+        self.model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="lwprof")
+        self.model.opset_import.add(version=OPSET)
         self._scope = ""
         self._counts: dict[str, int] = {}
         self._constants: dict[tuple[Any, ...], str] = {}
@@ -77,14 +75,9 @@ class Graph:
         return Value(name, tuple(shape))
 
     def op(
-        self,
-        kind: str,
-        inputs: Sequence[Value | str],
-        shape: Sequence[int],
-        power: float | None = None,
-        mean: float = 0.0,
-        **attributes: Any,
-    ) -> Value:
+        self, kind: str, inputs: Sequence[Value | str], shape: Sequence[int],
+        power: float | None = None, mean: float = 0.0, **attributes: Any,
+    ) -> Value:  # fmt: skip
         """One node with one output of ``shape``; estimates default to the first input's."""
         name = self._name(kind)
         self._node(kind, name, [i if isinstance(i, str) else i.name for i in inputs], [name],
@@ -97,9 +90,8 @@ class Graph:
     def split(self, x: Value, sizes: Sequence[int], axis: int = 1) -> list[Value]:
         """``x`` cut along ``axis`` into parts of ``sizes``."""
         name = self._name("Split")
-        parts = [Value(f"{name}.{i}", (*x.shape[:axis], size, *x.shape[axis + 1 :]), x.power,
-                       x.mean)
-                 for i, size in enumerate(sizes)]  # fmt: skip
+        shapes = [(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in sizes]
+        parts = [replace(x, name=f"{name}.{i}", shape=shape) for i, shape in enumerate(shapes)]
         self._node("Split", name, [x.name, self.integers(sizes)], [p.name for p in parts],
                    {"axis": axis})  # fmt: skip
         return parts
@@ -108,12 +100,14 @@ class Graph:
         """Name of a learned tensor holding ``array`` (constant weights: its first number)."""
         name = self._name(label)
         if not self.weights.constant:
-            self._tensor(name, stored(array, self.precision))
+            array, kind = stored(array, self.precision), ONNX_TYPES[self.precision]
+            # Built in place: a tensor appended to a protobuf list would be copied.
+            self.model.graph.initializer.add(
+                name=name, dims=array.shape, data_type=kind, **self.weights.content(array)
+            )
             return name
         number = stored(np.array([array.flat[0]], np.float32), self.precision)
-        value = onnx.TensorProto(
-            dims=[1], data_type=ONNX_TYPES[self.precision], raw_data=number.tobytes()
-        )
+        value = _tensor(number, ONNX_TYPES[self.precision])
         self._node("ConstantOfShape", name, [self._shape(array.shape)], [name], {"value": value})
         return name
 
@@ -148,18 +142,9 @@ class Graph:
     def _node(
         self, kind: str, name: str, inputs: list[str], outputs: list[str], attributes: Any
     ) -> None:
-        converted = [_attribute(key, value) for key, value in attributes.items()]
+        converted = [onnx.helper.make_attribute(*item) for item in attributes.items()]
         self.model.graph.node.add(
             op_type=kind, name=name, input=inputs, output=outputs, attribute=converted
-        )
-
-    def _tensor(self, name: str, array: Any) -> None:
-        # Built in place: a tensor appended to a protobuf list would be copied.
-        self.model.graph.initializer.add(
-            name=name,
-            dims=array.shape,
-            data_type=ONNX_TYPES[self.precision],
-            **self.weights.content(array),
         )
 
     def _declare(self, info: onnx.ValueInfoProto, name: str, shape: Sequence[int]) -> None:
@@ -172,33 +157,17 @@ class Graph:
         key = (data_type, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = name = f"constant{len(self._constants)}"
-            tensor = onnx.TensorProto(
-                dims=array.shape, data_type=data_type, raw_data=array.tobytes()
-            )
-            self._node("Constant", name, [], [name], {"value": tensor})
+            self._node("Constant", name, [], [name], {"value": _tensor(array, data_type)})
         return self._constants[key]
 
     def _shape(self, shape: Sequence[int]) -> str:
         key = ("shape", *shape)
         if key not in self._constants:
             self._constants[key] = name = f"shape{len(self._constants)}"
-            self.model.graph.initializer.add(
-                name=name,
-                dims=[len(shape)],
-                data_type=onnx.TensorProto.INT64,
-                raw_data=np.array(shape, np.int64).tobytes(),
-            )
+            tensor = _tensor(np.array(shape, np.int64), onnx.TensorProto.INT64)
+            self.model.graph.initializer.add(name=name).MergeFrom(tensor)
         return self._constants[key]
 
 
-def _attribute(name: str, value: Any) -> onnx.AttributeProto:
-    kinds = onnx.AttributeProto
-    if isinstance(value, str):
-        return kinds(name=name, type=kinds.STRING, s=value.encode())
-    if isinstance(value, float):
-        return kinds(name=name, type=kinds.FLOAT, f=value)
-    if isinstance(value, int):
-        return kinds(name=name, type=kinds.INT, i=value)
-    if isinstance(value, onnx.TensorProto):
-        return kinds(name=name, type=kinds.TENSOR, t=value)
-    return kinds(name=name, type=kinds.INTS, ints=value)
+def _tensor(array: Any, data_type: int) -> onnx.TensorProto:
+    return onnx.TensorProto(dims=array.shape, data_type=data_type, raw_data=array.tobytes())

@@ -6,6 +6,7 @@ graph and its `@network` lines say which networks it makes.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import importlib
 import pkgutil
@@ -17,9 +18,32 @@ from typing import Any
 
 from lwprof.errors import UsageError
 
-PRECISIONS = ("float32", "float16")
+PRECISIONS = {"float32": 4, "float16": 2}  # bytes of one number
 # A protobuf message ends at 2 GiB; weights beyond this go to a file beside the model.
 _EXTERNAL_BYTES = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One line of networks.csv; the counts are per sample at the network's defaults.
+
+    Attributes:
+        year: of the paper.
+        paper: title and arXiv number or venue.
+        published_params: learned parameters of the published implementation, where one is known.
+        published_macs: multiply-accumulates.
+        source: where the two are from, and under which convention.
+        params, macs, peak_memory_bytes: what `lwprof.profiler.graph` counts.
+    """
+
+    year: int
+    paper: str
+    published_params: int | None
+    published_macs: int | None
+    source: str
+    params: int
+    macs: int
+    peak_memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,65 +54,31 @@ class Network:
         name: torchvision's name where it has the network.
         function: draws the graph: ``function(net, **settings)`` returns its outputs.
         settings: what this network passes to ``function``.
-        defaults: what a caller may change, with this network's values.
-        year: of the paper.
-        paper: title and arXiv number or venue.
-        params: learned parameters of the published implementation; None where none is known.
-        macs: published multiply-accumulates per sample at the default resolution.
-        source: where ``params`` and ``macs`` are from, and under which convention.
+        options: what a caller may change, with this network's values.
     """
 
     name: str
     function: Callable[..., Any] = field(repr=False)
     settings: dict[str, Any]
-    defaults: dict[str, Any]
-    year: int
-    paper: str
-    params: int | None
-    macs: float | None
-    source: str
-
-    def options(self) -> dict[str, Any]:
-        """Arguments a caller may change, with their defaults."""
-        return dict(self.defaults)
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a network costs at its defaults, counted by `lwprof.profiler.graph`."""
-
-    params: int
-    macs: int
-    peak_memory_bytes: int
+    options: dict[str, Any]
 
 
 _NETWORKS: dict[str, Network] = {}
 
 
 def network(
-    name: str,
-    year: int,
-    paper: str,
-    params: int | None = None,
-    macs: float | None = None,
-    source: str = "",
-    *,
-    resolution: int | None = 224,
-    classes: int | None = 1000,
-    width: float | None = None,
-    **settings: Any,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    name: str, *, resolution: int | None = 224, classes: int | None = 1000,
+    width: float | None = None, **settings: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # fmt: skip
     """Registers ``name`` as what the decorated function draws with ``settings``.
 
     None for ``resolution``, ``classes`` or ``width``: the network has no such option.
     """
-    options = {"width": width, "resolution": resolution, "classes": classes, "batch": 1}
-    defaults = {key: value for key, value in options.items() if value is not None}
+    given = {"width": width, "resolution": resolution, "classes": classes, "batch": 1}
+    options = {key: value for key, value in given.items() if value is not None}
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _NETWORKS[name] = Network(
-            name, function, settings, defaults, year, paper, params, macs, source
-        )
+        _NETWORKS[name] = Network(name, function, settings, options)
         return function
 
     return register
@@ -106,10 +96,12 @@ def networks() -> dict[str, Network]:
 
 @cache
 def figures() -> dict[str, Figures]:
-    """Figures by name, from figures.csv (``benchmarks/zoo_build.py --figures`` writes it)."""
-    lines = Path(__file__).with_name("figures.csv").read_text(encoding="utf-8").split()[1:]
-    rows = (line.split(",") for line in lines)
-    return {name: Figures(*map(int, counts)) for name, *counts in rows}
+    """The table of networks by name, sorted; reading it loads no family and no library."""
+    with Path(__file__).with_name("networks.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return {name: Figures(int(year), paper, int(params) if params else None,
+                          int(macs) if macs else None, source, *map(int, counts))
+            for name, year, paper, params, macs, source, *counts in rows}  # fmt: skip
 
 
 def find(name: str) -> Network:
@@ -127,15 +119,10 @@ def find(name: str) -> Network:
 
 
 def build(
-    name: str,
-    width: float | None = None,
-    resolution: int | None = None,
-    classes: int | None = None,
-    batch: int | None = None,
-    precision: str | None = None,
-    weights: str = "seeded",
-    seed: int = 0,
-) -> Any:
+    name: str, width: float | None = None, resolution: int | None = None,
+    classes: int | None = None, batch: int | None = None, precision: str = "float32",
+    weights: str = "seeded", seed: int = 0,
+) -> Any:  # fmt: skip
     """The network ``name`` as an ``onnx.ModelProto``.
 
     Args:
@@ -154,18 +141,13 @@ def build(
         ModelError: the resolution is too small for the network.
     """
     given = {"width": width, "resolution": resolution, "classes": classes, "batch": batch}
-    return _draw(find(name), given, precision, _source(weights, seed))
+    return _build(find(name), given, precision, _source(weights, seed))
 
 
 def draw(
-    function: Callable[..., Any],
-    *,
-    name: str = "network",
-    precision: str = "float32",
-    weights: str = "seeded",
-    seed: int = 0,
-    **settings: Any,
-) -> Any:
+    function: Callable[..., Any], *, name: str = "network", precision: str = "float32",
+    weights: str = "seeded", seed: int = 0, **settings: Any,
+) -> Any:  # fmt: skip
     """What a family's ``function`` draws with ``settings``, as an ``onnx.ModelProto``.
 
     For networks without a name, such as a search finds:
@@ -176,14 +158,16 @@ def draw(
         UsageError: an unknown precision or kind of weights.
         ModelError: the resolution is too small for the network.
     """
-    alike = (entry.defaults for entry in networks().values() if entry.function is function)
+    alike = (entry.options for entry in networks().values() if entry.function is function)
     options = next(alike, {"width": 1.0, "resolution": 224, "classes": 1000, "batch": 1})
     chosen = {key: settings.pop(key, value) for key, value in options.items()}
-    return _drawn(name, function, settings, chosen, precision, _source(weights, seed))
+    return _draw(name, function, settings, chosen, precision, _source(weights, seed))
 
 
-def save(name: str, path: str | Path, *, weights: str = "seeded", seed: int = 0,
-         precision: str | None = None, **given: Any) -> list[Path]:  # fmt: skip
+def save(
+    name: str, path: str | Path, *, precision: str = "float32", weights: str = "seeded",
+    seed: int = 0, **given: Any,
+) -> list[Path]:  # fmt: skip
     """Writes the network to ``path``; weights above 1 GB stream to ``<path>.data``.
 
     Returns:
@@ -192,23 +176,18 @@ def save(name: str, path: str | Path, *, weights: str = "seeded", seed: int = 0,
     Raises:
         UsageError, ModelError: as `build`.
     """
-    from lwprof.zoo.weights import StreamedWeights
+    from lwprof.zoo.weights import ConstantWeights, StreamedWeights
 
-    path = Path(path)
-    model = build(name, weights="none", precision=precision, **given)
-    external = path.with_name(path.name + ".data")
-    if weights != "seeded" or _weight_bytes(model) < _EXTERNAL_BYTES:
-        if weights != "none":
-            model = build(name, weights=weights, seed=seed, precision=precision, **given)
-        path.write_bytes(model.SerializeToString())
+    entry, source, counted = find(name), _source(weights, seed), ConstantWeights()
+    path, beside = Path(path), Path(f"{path}.data")
+    model = _build(entry, given, precision, counted)
+    if weights == "none" or counted.drawn * PRECISIONS[precision] < _EXTERNAL_BYTES:
+        path.write_bytes(_build(entry, given, precision, source).SerializeToString())
         return [path]
-    stream = StreamedWeights(seed, external)
-    try:
-        model = _draw(find(name), given, precision, stream)
-    finally:
-        stream.close()
+    with beside.open("wb") as file:
+        model = _build(entry, given, precision, StreamedWeights(seed, file, beside.name))
     path.write_bytes(model.SerializeToString())
-    return [path, external]
+    return [path, beside]
 
 
 def _source(weights: str, seed: int) -> Any:
@@ -219,19 +198,19 @@ def _source(weights: str, seed: int) -> Any:
     return SeededWeights(seed) if weights == "seeded" else ConstantWeights()
 
 
-def _draw(entry: Network, given: dict[str, Any], precision: str | None, weights: Any) -> Any:
+def _build(entry: Network, given: dict[str, Any], precision: str, weights: Any) -> Any:
     chosen = {key: value for key, value in given.items() if value is not None}
     for key, value in chosen.items():
-        if key not in entry.defaults:
-            raise UsageError(f"{entry.name} takes no {key}; it takes {', '.join(entry.defaults)}")
+        if key not in entry.options:
+            raise UsageError(f"{entry.name} takes no {key}; it takes {', '.join(entry.options)}")
         if not 0 < value < 10**6 or (key != "width" and value != int(value)):
             kind = "number" if key == "width" else "whole number"
             raise UsageError(f"{key} must be a positive {kind}, not {value!r}")
-    return _drawn(entry.name, entry.function, entry.settings, entry.defaults | chosen,
-                  precision or "float32", weights)  # fmt: skip
+    return _draw(entry.name, entry.function, entry.settings, entry.options | chosen, precision,
+                 weights)  # fmt: skip
 
 
-def _drawn(
+def _draw(
     name: str, function: Callable[..., Any], settings: dict[str, Any], options: dict[str, Any],
     precision: str, weights: Any,
 ) -> Any:  # fmt: skip
@@ -244,15 +223,3 @@ def _drawn(
         setattr(net, key, value)
     outputs = function(net, **settings)
     return net.finish(name, outputs if isinstance(outputs, tuple) else (outputs,))
-
-
-def _weight_bytes(model: Any) -> int:
-    """Bytes of the weights that ``model`` (built with weights="none") would store."""
-    import math
-
-    import numpy as np
-
-    shapes = {t.name: np.frombuffer(t.raw_data, np.int64) for t in model.graph.initializer}
-    made = (n.input[0] for n in model.graph.node if n.op_type == "ConstantOfShape")
-    width = 2 if model.graph.input[0].type.tensor_type.elem_type == 10 else 4
-    return width * sum(math.prod(map(int, shapes[name])) for name in made)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lwprof.zoo.builder import Net, Pair
-from lwprof.zoo.graph import Value
 from lwprof.zoo.registry import draw
+
+if TYPE_CHECKING:
+    from lwprof.zoo.builder import Net, Pair, Value
+
+    _Layer = Callable[[Net, Value], Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,9 @@ def substitutions(channels: int = 64, resolution: int = 28) -> tuple[Substitutio
     """
     n = channels
 
-    def pair(name: str, formula: str, ratio: float, before: _Layers, after: _Layers) -> Any:
+    def pair(
+        name: str, formula: str, ratio: float, before: list[_Layer], after: list[_Layer]
+    ) -> Substitution:
         drawn = [draw(_chain, name=f"{name}_{form}", layers=layers, channels=n,
                       resolution=resolution)
                  for form, layers in (("original", before), ("replacement", after))]  # fmt: skip
@@ -52,26 +57,28 @@ def substitutions(channels: int = 64, resolution: int = 28) -> tuple[Substitutio
     def conv(kernel: Pair, out: int = n, groups: int = 1) -> _Layer:
         return lambda net, x: net.conv(x, out, kernel, groups=groups)
 
-    found = [
+    def copied(net: Net, x: Value) -> list[Value]:
+        return [x, net.conv(x, n, 3, groups=n)]
+
+    return (
         pair("depthwise_separable", "1/N + 1/k²", 1 / n + 1 / 9,
              [conv(3)], [conv(3, groups=n), conv(1)]),
+        *(pair(f"groups_{g}", f"1/g, g = {g}", 1 / g, [conv(3)], [conv(3, groups=g)])
+          for g in (2, 4, 8)),
         pair("small_kernels_5", "2·3²/5², 28 % saved", 18 / 25, [conv(5)], [conv(3)] * 2),
         pair("small_kernels_7", "3·3²/7², 45 % saved", 27 / 49, [conv(7)], [conv(3)] * 3),
         pair("reduction_1x1", "(1/r)(1 + 1/k²), r = 4", 0.25 * (1 + 1 / 9),
              [conv(3)], [conv(1, n // 4), conv(3)]),
-        pair("separable_kernel", "2/k, k = 15", 2 / 15,
-             [conv(15)], [conv((1, 15)), conv((15, 1))]),
-    ]  # fmt: skip
-    for g in (2, 4, 8):
-        found.append(pair(f"groups_{g}", f"1/g, g = {g}", 1 / g, [conv(3)], [conv(3, groups=g)]))
-    return tuple(found)
+        pair("separable_kernel", "2/k, k = 15", 2 / 15, [conv(15)], [conv((1, 15)), conv((15, 1))]),
+        # A ghost module and RepGhost's, each with the 1×1 that reads it; Concat and Add have no
+        # MACs, but move 4 and 3 maps.
+        pair("concat_to_add", "(N + k²)/(2N + k²)", (n + 9) / (2 * n + 9),
+             [lambda net, x: net.concat(copied(net, x)), conv(1)],
+             [lambda net, x: net.add(*copied(net, x)), conv(1)]),
+    )  # fmt: skip
 
 
-_Layer = Callable[[Net, Value], Value]
-_Layers = list[_Layer]
-
-
-def _chain(net: Net, layers: _Layers, channels: int) -> Value:
+def _chain(net: Net, layers: list[_Layer], channels: int) -> Value:
     x = net.image(channels)
     for layer in layers:
         x = layer(net, x)

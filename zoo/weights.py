@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
+import math
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
@@ -13,28 +13,23 @@ _SMALLEST = 2.0**-14
 ONNX_TYPES = {"float32": onnx.TensorProto.FLOAT, "float16": onnx.TensorProto.FLOAT16}
 
 
-class Weights(Protocol):
-    """Draws arrays and says how they are stored."""
-
-    constant: bool
-    """True where a parameter is one number repeated, expanded when the model is loaded."""
-
-    def draw(self, shape: tuple[int, ...], std: float, mean: float) -> Any:
-        """A float32 array of ``shape``, normal around ``mean``."""
-
-    def content(self, array: Any) -> dict[str, Any]:
-        """The fields of a TensorProto that hold ``array``."""
-
-
 class SeededWeights:
-    """Normal weights from one seeded generator, stored inside the model."""
+    """Normal weights from one seeded generator, stored inside the model.
+
+    Attributes:
+        constant: True where a parameter is one number repeated, expanded when the model is loaded.
+        drawn: numbers drawn so far.
+    """
 
     constant = False
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.Generator(np.random.SFC64(seed))
+        self.drawn = 0
 
     def draw(self, shape: tuple[int, ...], std: float, mean: float) -> Any:
+        """A float32 array of ``shape``, normal around ``mean``."""
+        self.drawn += math.prod(shape)
         array = self._generator.standard_normal(shape, dtype=np.float32)
         array *= np.float32(std)
         if mean:
@@ -42,6 +37,7 @@ class SeededWeights:
         return array
 
     def content(self, array: Any) -> dict[str, Any]:
+        """The fields of a TensorProto that hold ``array``."""
         return {"raw_data": array.tobytes()}
 
 
@@ -50,32 +46,25 @@ class StreamedWeights(SeededWeights):
 
     Args:
         seed: as for `SeededWeights`; the numbers are identical.
-        path: the file of external data, beside the model.
+        file: takes the data.
+        location: name of the file, as seen from the model's folder.
     """
 
-    def __init__(self, seed: int, path: Path) -> None:
+    def __init__(self, seed: int, file: BinaryIO, location: str) -> None:
         super().__init__(seed)
-        self._file = path.open("wb")
-        self._location = path.name
+        self._file, self._location = file, location
 
     def content(self, array: Any) -> dict[str, Any]:
+        """Where in the file ``array`` now is."""
         offset = -(-self._file.tell() // 4096) * 4096  # pages, so that runtimes can map them
         self._file.seek(offset)
         self._file.write(array.tobytes())
-        entries = (("location", self._location), ("offset", offset), ("length", array.nbytes))
-        return {
-            "data_location": onnx.TensorProto.EXTERNAL,
-            "external_data": [
-                onnx.StringStringEntryProto(key=key, value=str(value)) for key, value in entries
-            ],
-        }
-
-    def close(self) -> None:
-        """Closes the file of external data."""
-        self._file.close()
+        entries = {"location": self._location, "offset": offset, "length": array.nbytes}
+        made = [onnx.StringStringEntryProto(key=k, value=str(v)) for k, v in entries.items()]
+        return {"data_location": onnx.TensorProto.EXTERNAL, "external_data": made}
 
 
-class ConstantWeights:
+class ConstantWeights(SeededWeights):
     """One number per tensor: for profiling only.
 
     No two tensors hold the same number (runtimes merge equal convolutions), and
@@ -85,22 +74,20 @@ class ConstantWeights:
     constant = True
 
     def __init__(self) -> None:
-        self._drawn = 0
+        super().__init__(0)
+        self._tensors = 0
 
     def draw(self, shape: tuple[int, ...], std: float, mean: float) -> Any:
-        self._drawn += 1
-        value = np.float32((mean + std * std / 2) * (1 + self._drawn * 2.0**-14))
-        return np.broadcast_to(value, shape)  # a view of one number: costs no memory
-
-    def content(self, array: Any) -> dict[str, Any]:
-        return {"raw_data": array.tobytes()}
+        """A view of one number: costs no memory."""
+        self.drawn += math.prod(shape)
+        self._tensors += 1
+        value = np.float32((mean + std * std / 2) * (1 + self._tensors * 2.0**-14))
+        return np.broadcast_to(value, shape)
 
 
 def stored(array: Any, precision: str) -> Any:
     """``array`` in the element type of ``precision``, without denormals and infinities."""
     if precision == "float32":
         return array
-    tiny = np.abs(array) < _SMALLEST
-    return np.where(tiny, np.copysign(_SMALLEST, array), np.clip(array, -65504, 65504)).astype(
-        np.float16
-    )
+    tiny, sign = np.abs(array) < _SMALLEST, np.copysign(_SMALLEST, array)
+    return np.where(tiny, sign, np.clip(array, -65504, 65504)).astype(np.float16)

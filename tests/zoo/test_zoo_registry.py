@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,18 @@ def test_large_weights_stream_to_a_file_beside_the_model(
     assert np.array_equal(_run(str(inside[0]), image), _run(str(beside[0]), image))
 
 
-def test_every_network_names_its_paper_and_its_defaults() -> None:
-    for entry in zoo.networks().values():
-        assert entry.paper and 1989 <= entry.year <= 2026
-        assert entry.source or (entry.params is None and entry.macs is None)
-        assert set(entry.options()) <= {"width", "resolution", "classes", "batch"}
+def test_every_network_has_one_line_in_the_table_and_known_options() -> None:
+    table = zoo.figures()
+    assert list(table) == sorted(table) == list(zoo.networks()) == list(zoo.list())
+    for name, row in table.items():
+        assert row.paper and 1989 <= row.year <= 2026
+        assert row.source or (row.published_params is None and row.published_macs is None)
+        assert set(zoo.find(name).options) <= {"width", "resolution", "classes", "batch"}
+
+
+def test_names_and_figures_load_no_library() -> None:
+    code = (
+        "import sys; from lwprof import zoo; zoo.list(); zoo.figures();"
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'onnx', 'lwprof.zoo.builder')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""AdderNet and AdderSR: the l1 distance in place of the product.
+"""AdderNet (arXiv 1912.13200) and AdderSR: the l1 distance in place of the product.
 
 ONNX has no adder convolution, so it is written out: the patches of the image (slices,
 concatenated), Sub, Abs, ReduceSum. No runtime has a kernel for it, which is the point
@@ -7,13 +7,9 @@ of measuring it.
 
 import math
 
-from lwprof.zoo.blocks import RESIDUAL, conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import RESIDUAL, Net, Value, conv_bn
 from lwprof.zoo.families.resnet import stages, stem
 from lwprof.zoo.registry import network
-
-_PAPER = "AdderNet: Do We Really Need Multiplications in Deep Learning?, arXiv 1912.13200"
-_SR_PAPER = "AdderSR: Towards Energy Efficient Image Super-Resolution, arXiv 2009.08891"
 
 
 def adder_conv(net: Net, x: Value, out: int, kernel: int = 3, stride: int = 1) -> Value:
@@ -63,11 +59,8 @@ def adder_bn(
     return net.act(net.batch_norm(adder_conv(net, x, out, kernel, stride), gain), act)
 
 
-@network("addernet_resnet20", 2019, _PAPER, 272_484, None, "computed from the authors' definition",
-         resolution=32, classes=10, depths=(3, 3, 3))  # fmt: skip
-@network("addernet_resnet50", 2019, _PAPER, 25_559_032, None,
-         "computed from the authors' definition: ResNet-50 and a last batch norm",
-         depths=(3, 4, 6, 3))  # fmt: skip
+@network("addernet_resnet20", resolution=32, classes=10, depths=(3, 3, 3))
+@network("addernet_resnet50", depths=(3, 4, 6, 3))
 def addernet(net: Net, depths: tuple[int, ...]) -> Value:
     """ResNet with adder layers; the first and the last layer multiply."""
     bottleneck = len(depths) == 4
@@ -77,10 +70,9 @@ def addernet(net: Net, depths: tuple[int, ...]) -> Value:
     return net.flatten(net.batch_norm(x))
 
 
-@network("addersr", 2020, _SR_PAPER, None, None, "none published: VDSR's shape, narrowed",
-         resolution=32, classes=None)  # fmt: skip
+@network("addersr", resolution=32, classes=None)
 def addersr(net: Net, layers: int = 8, channels: int = 32) -> Value:
-    """Super-resolution by 2 with adder layers, self-shortcuts and power activations.
+    """arXiv 2009.08891: super-resolution by 2, self-shortcuts, power activations.
 
     A self-shortcut adds a layer's input to its result, since adder layers cannot learn the
     identity; the activation is sign(x)·|x|^α with a learned α. Batch normalisation keeps

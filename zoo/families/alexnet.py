@@ -1,18 +1,12 @@
 """LeNet-5, AlexNet and ZFNet: convolutions and poolings, then fully connected layers."""
 
-from lwprof.zoo.blocks import conv_act, three_layer_classifier
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, conv_act, three_layer_classifier
 from lwprof.zoo.registry import network
 
-_ALEXNET = "ImageNet Classification with Deep Convolutional Neural Networks, NeurIPS 2012"
 
-
-@network("lenet5", 1998,
-         "Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86(11)", 61_706,
-         416_520, "computed by hand from the paper, all maps of C3 connected", resolution=None,
-         classes=10)  # fmt: skip
+@network("lenet5", resolution=None, classes=10)
 def lenet5(net: Net) -> Value:
-    """Section II.B of the paper, in the form that is built today: plain pooling, no RBF."""
+    """Section II.B of Proc. IEEE 86(11), in the form that is built today: plain pooling, no RBF."""
     net.gain = 1.0
     x = net.input((net.batch, 1, 32, 32))
     for channels in (6, 16):
@@ -21,11 +15,9 @@ def lenet5(net: Net) -> Value:
     return net.linear(net.act(net.linear(x, 84), "tanh"), net.classes)
 
 
-@network("alexnet", 2014,
-         "One weird trick for parallelizing convolutional neural networks, arXiv 1404.5997",
-         61_100_840, 0.714e9, "torchvision")  # fmt: skip
+@network("alexnet")
 def alexnet(net: Net) -> Value:
-    """The single tower."""
+    """The single tower of arXiv 1404.5997."""
     x = net.pool(conv_act(net, net.image(), 64, 11, 4, pad=2), "max", 3, 2)
     x = net.pool(conv_act(net, x, 192, 5), "max", 3, 2)
     for channels in (384, 256, 256):
@@ -33,10 +25,9 @@ def alexnet(net: Net) -> Value:
     return three_layer_classifier(net, net.adaptive_pool(net.pool(x, "max", 3, 2), 6))
 
 
-@network("alexnet_2012", 2012, _ALEXNET, 60_965_224, 724_406_816, "computed by hand from the paper",
-         resolution=227)  # fmt: skip
+@network("alexnet_2012", resolution=227)
 def alexnet_2012(net: Net) -> Value:
-    """Section 3.5 of the paper: two towers, written as group convolutions.
+    """Section 3.5 of the paper of NeurIPS 2012: two towers, written as group convolutions.
 
     The paper says 224 pixels; its 55×55 maps follow from 227.
     """
@@ -48,10 +39,9 @@ def alexnet_2012(net: Net) -> Value:
     return three_layer_classifier(net, net.pool(x, "max", 3, 2))
 
 
-@network("zfnet", 2013, "Visualizing and Understanding Convolutional Networks, arXiv 1311.2901",
-         62_357_608, None, "pytorchcv zfnet")  # fmt: skip
+@network("zfnet")
 def zfnet(net: Net) -> Value:
-    """Figure 3 of the paper."""
+    """Figure 3 of arXiv 1311.2901."""
     x = conv_act(net, net.image(), 96, 7, 2, pad=1)
     x = conv_act(net, local_norm(net, net.pool(x, "max", 3, 2, 1)), 256, 5, 2, pad=0)
     x = local_norm(net, net.pool(x, "max", 3, 2, 1))

@@ -1,7 +1,6 @@
-"""DARTS: a genotype in, a network out. The recurrent cell is out of scope."""
+"""DARTS (arXiv 1806.09055): a genotype in, a network out. The recurrent cell is out of scope."""
 
-from lwprof.zoo.blocks import classifier, conv_bn, relu_conv_bn, relu_separable_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, relu_conv_bn, relu_separable_bn
 from lwprof.zoo.registry import network
 
 # A cell: eight (operation, input); two make one node. Inputs 0 and 1 are the cells before
@@ -15,15 +14,10 @@ _REDUCE: Cell = (
     ("max_pool_3x3", 0), ("max_pool_3x3", 1), ("skip_connect", 2), ("max_pool_3x3", 1),
     ("max_pool_3x3", 0), ("skip_connect", 2), ("skip_connect", 2), ("max_pool_3x3", 1),
 )  # fmt: skip
-_PAPER = "DARTS: Differentiable Architecture Search, arXiv 1806.09055"
 
 
-@network("darts_imagenet", 2018, _PAPER, 4_718_752, None,
-         "authors' code, genotype DARTS_V2, no auxiliary head; it has 530 M MACs, the paper says "
-         "574 M")  # fmt: skip
-@network("darts_cifar10", 2018, _PAPER, 3_349_342, None,
-         "authors' code, genotype DARTS_V2, no auxiliary head", resolution=32, classes=10,
-         channels=36, layers=20)  # fmt: skip
+@network("darts_imagenet")
+@network("darts_cifar10", resolution=32, classes=10, channels=36, layers=20)
 def darts(
     net: Net, channels: int = 48, layers: int = 14, normal: Cell = _NORMAL, reduce: Cell = _REDUCE
 ) -> Value:

@@ -1,18 +1,14 @@
 """DenseNet: every layer reads the concatenation of all before it in its block."""
 
-from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn
 from lwprof.zoo.registry import network
 
-_PAPER = "Densely Connected Convolutional Networks, arXiv 1608.06993"
 
-
-@network("densenet121", 2016, _PAPER, 7_978_856, 2.834e9, "torchvision", depths=(6, 12, 24, 16))
-@network("densenet201", 2016, _PAPER, 20_013_928, 4.291e9, "torchvision", depths=(6, 12, 48, 32))
+@network("densenet121", depths=(6, 12, 24, 16))
+@network("densenet201", depths=(6, 12, 48, 32))
 def densenet(net: Net, depths: tuple[int, ...], growth: int = 32) -> Value:
-    """Table 1 of the paper."""
-    x = net.image()
-    x = net.pool(conv_bn(net, x, 2 * growth, 7, 2), "max", 3, 2, 1)
+    """Table 1 of arXiv 1608.06993."""
+    x = net.pool(conv_bn(net, net.image(), 2 * growth, 7, 2), "max", 3, 2, 1)
     for stage, depth in enumerate(depths):
         if stage:
             x = net.pool(net.conv(_bn_relu(net, x), x.channels // 2, 1), "avg", 2, 2)

@@ -1,13 +1,10 @@
-"""Dual-pooling attention: mean and maximum of each channel, judged by one shared network."""
+"""Dual-pooling attention (arXiv 1807.06521): mean and maximum of each channel, judged by one shared network."""
 
-from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn
 from lwprof.zoo.registry import network
 
 
-@network("dual_pooling_attention", 2018, "CBAM: channel attention, arXiv 1807.06521", None, None,
-         "none published: four convolutions with the block", resolution=112,
-         classes=100)  # fmt: skip
+@network("dual_pooling_attention", resolution=112, classes=100)
 def attentive(net: Net) -> Value:
     """Four strided 3×3 convolutions, each followed by the attention."""
     x = net.image()

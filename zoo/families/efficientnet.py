@@ -2,8 +2,7 @@
 
 import math
 
-from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual, rounded
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, inverted_residual, rounded
 from lwprof.zoo.registry import network
 
 # expansion, kernel, stride, channels, repeats
@@ -14,7 +13,7 @@ _STAGES = (
 
 
 def efficientnet(net: Net, depth: float) -> Value:
-    """Table 1 of the paper, scaled; the width is the absolute multiplier of B0's channels."""
+    """Table 1 of arXiv 1905.11946, scaled; the width is the absolute multiplier of B0's channels."""
     net.eps = 1e-3 if net.width > 1.5 else 1e-5
     x = conv_bn(net, net.image(), rounded(32 * net.width), 3, 2, "swish")
     for expansion, kernel, stride, channels, repeats in _STAGES:
@@ -26,14 +25,11 @@ def efficientnet(net: Net, depth: float) -> Value:
     return classifier(net, conv_bn(net, x, 4 * x.channels, 1, act="swish"))
 
 
-# width, depth, resolution, parameters, MACs; torchvision's crop of B2 is 288, the paper's 260
+# width, depth, resolution; torchvision's crop of B2 is 288, the paper's 260
 _SCALED = (
-    (1.0, 1.0, 224, 5_288_548, 0.386e9), (1.0, 1.1, 240, 7_794_184, 0.687e9),
-    (1.1, 1.2, 288, 9_109_994, 1.088e9), (1.2, 1.4, 300, 12_233_232, 1.827e9),
-    (1.4, 1.8, 380, 19_341_616, 4.394e9), (1.6, 2.2, 456, 30_389_784, 10.266e9),
-    (1.8, 2.6, 528, 43_040_704, 19.068e9), (2.0, 3.1, 600, 66_347_960, 37.746e9),
+    (1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 288), (1.2, 1.4, 300), (1.4, 1.8, 380),
+    (1.6, 2.2, 456), (1.8, 2.6, 528), (2.0, 3.1, 600),
 )  # fmt: skip
-for _i, (_width, _depth, _resolution, _params, _macs) in enumerate(_SCALED):
-    network(f"efficientnet_b{_i}", 2019, "EfficientNet: Rethinking Model Scaling, arXiv 1905.11946",
-            _params, _macs, "torchvision", resolution=_resolution, width=_width,
-            depth=_depth)(efficientnet)  # fmt: skip
+for _i, (_width, _depth, _resolution) in enumerate(_SCALED):
+    _named = network(f"efficientnet_b{_i}", resolution=_resolution, width=_width, depth=_depth)
+    _named(efficientnet)

@@ -5,16 +5,11 @@ from lwprof.zoo.families.resnet import stages, stem
 from lwprof.zoo.graph import Value
 from lwprof.zoo.registry import network
 
-_PAPER = "Large Kernel Matters: Improve Semantic Segmentation by GCN, arXiv 1703.02719"
 
-
-@network("gcn_resnet50", 2017, _PAPER, None, None, "none published: k = 15, 21 classes",
-         resolution=512, classes=21)  # fmt: skip
-@network("gcn_resnet50_square", 2017, _PAPER, None, None,
-         "the same head with k×k kernels, for comparison", resolution=512, classes=21,
-         square=True)  # fmt: skip
+@network("gcn_resnet50", resolution=512, classes=21)
+@network("gcn_resnet50_square", resolution=512, classes=21, square=True)
 def gcn(net: Net, kernel: int = 15, square: bool = False) -> Value:
-    """Figure 2 of the paper, at a resolution that 32 divides."""
+    """Figure 2 of arXiv 1703.02719, at a resolution that 32 divides."""
     results, score = stages(net, stem(net), (3, 4, 6, 3), True), None
     net.gain = 1.0  # no activations between the head's convolutions
     for features in reversed(results):

@@ -5,12 +5,11 @@ GhostNet concatenates the copies; RepGhost adds them, and its branches merge for
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from lwprof.zoo.blocks import RESIDUAL, conv_act, conv_bn, depthwise, rounded, squeeze_excite
 from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.registry import network
-from lwprof.zoo.reparameterisation import fold, identity, merge
+from lwprof.zoo.reparameterisation import summed
 
 # kernel, GhostNet's expanded channels, RepGhost's, channels, squeeze-excite, stride
 _LAYERS = (
@@ -20,26 +19,20 @@ _LAYERS = (
     (3, 672, 336, 112, 1, 1), (5, 672, 336, 160, 1, 2), (5, 960, 480, 160, 0, 1),
     (5, 960, 480, 160, 1, 1), (5, 960, 480, 160, 0, 1), (5, 960, 480, 160, 1, 1),
 )  # fmt: skip
-_REPGHOST = "RepGhost: A Hardware-Efficient Ghost Module via Re-parameterization, arXiv 2211.06088"
 # (input, output channels, activation, size of the result) → the module's result
 _Module = Callable[[Value, int, str | None, float], Value]
 
 
-@network("ghostnet", 2020, "GhostNet: More Features from Cheap Operations, arXiv 1911.11907",
-         5_182_508, 141e6, "definition of timm ghostnet_100; MACs of the paper",
-         width=1.0)  # fmt: skip
+@network("ghostnet", width=1.0)
 def ghostnet(net: Net) -> Value:
-    """Table 7 of the paper."""
+    """Table 7 of arXiv 1911.11907."""
     return _stacked(net, 1, lambda x, out, act, gain: ghost(net, x, out, act, gain))
 
 
-@network("repghostnet", 2022, _REPGHOST, 4_070_000, None,
-         "timm repghostnet_100, training form, three digits", width=1.0)  # fmt: skip
-@network("repghostnet_deploy", 2022, _REPGHOST, 4_060_000, 142e6,
-         "README of ChengpengChen/RepGhost, 1.0×, three digits", width=1.0,
-         deploy=True)  # fmt: skip
+@network("repghostnet", width=1.0)
+@network("repghostnet_deploy", width=1.0, deploy=True)
 def repghostnet(net: Net, deploy: bool = False) -> Value:
-    """Table 1 of the paper."""
+    """Table 1 of arXiv 2211.06088."""
     return _stacked(net, 2, lambda x, out, act, gain: repghost(net, x, out, act, deploy, gain))
 
 
@@ -81,19 +74,6 @@ def repghost(
     net: Net, x: Value, out: int, act: str | None, deploy: bool, gain: float = 1.0
 ) -> Value:
     """1×1, then depthwise 3×3 beside a normalised identity, added; ReLU after the addition."""
-    x = conv_bn(net, x, out, 1, act=act)
-    convolved = Value("", (x.shape[0], out), net.gain * x.power)
+    x, size = conv_bn(net, x, out, 1, act=act), 0.7 * gain
     weight = net.draw_weight((out, 1, 3, 3))
-    # The identity is not centred: a ReLU behind shifts that add up over blocks would die.
-    norms = [net.draw_norm(value, 0.7 * gain) for value in (convolved, replace(x, mean=0.0))]
-    if deploy and net.weights.constant:
-        y = net.conv_with(x, weight, norms[0].beta, groups=out)
-    elif deploy:
-        parts = (weight, identity(out, out))
-        kernel, bias = merge([fold(w, n) for w, n in zip(parts, norms, strict=True)], 3)
-        y = net.conv_with(x, kernel, bias, groups=out)
-    else:
-        y = net.norm_with(net.conv_with(x, weight, groups=out), norms[0])
-        y = net.add(y, net.norm_with(x, norms[1]))
-    mean = 0.7 * gain * x.mean / math.sqrt(x.power)
-    return net.act(replace(y, power=norms[0].power + norms[1].power, mean=mean), act)
+    return net.act(summed(net, x, [weight], [size], size, groups=out, deploy=deploy), act)

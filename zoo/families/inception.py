@@ -6,8 +6,7 @@ A branch is a row of convolutions (channels, kernel[, stride]); a pooling may st
 from collections.abc import Sequence
 from typing import Any
 
-from lwprof.zoo.blocks import classifier, conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn
 from lwprof.zoo.registry import network
 
 # GoogLeNet, table 1: 1×1 | 3×3 reduce, 3×3 | 5×5 reduce, 5×5 | pool projection; 0: max pool
@@ -48,13 +47,11 @@ def branches(net: Net, x: Value, *rows: Sequence[Any], valid: bool = False) -> V
     return net.concat(results)
 
 
-@network("googlenet", 2014, "Going Deeper with Convolutions, arXiv 1409.4842", 6_624_904, 1.498e9,
-         "torchvision, no auxiliary heads; its 5×5 branch is 3×3")  # fmt: skip
+@network("googlenet")
 def googlenet(net: Net) -> Value:
-    """Table 1 of the paper."""
+    """Table 1 of arXiv 1409.4842."""
     net.eps = 1e-3
-    x = net.image()
-    x = net.pool(conv_bn(net, x, 64, 7, 2), "max", 3, 2, ceil=True)
+    x = net.pool(conv_bn(net, net.image(), 64, 7, 2), "max", 3, 2, ceil=True)
     x = net.pool(_branch(net, x, [(64, 1), (192, 3)], False), "max", 3, 2, ceil=True)
     for entry in _GOOGLENET:
         if isinstance(entry, int):
@@ -66,14 +63,11 @@ def googlenet(net: Net) -> Value:
     return classifier(net, x)
 
 
-@network("inception_v3", 2015,
-         "Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567", 23_834_568,
-         5.713e9, "torchvision, no auxiliary head", resolution=299)  # fmt: skip
+@network("inception_v3", resolution=299)
 def inception_v3(net: Net) -> Value:
-    """Table 1 of the paper."""
+    """Table 1 of arXiv 1512.00567."""
     net.eps = 1e-3
-    x = net.image()
-    x = _branch(net, x, [(32, 3, 2), (32, 3)], True)
+    x = _branch(net, net.image(), [(32, 3, 2), (32, 3)], True)
     x = _branch(net, x, [(64, 3), "max", (80, 1)], False)
     x = _branch(net, x, [(192, 3), "max"], True)
     for projection in (32, 64, 64):
@@ -93,14 +87,12 @@ def inception_v3(net: Net) -> Value:
     return classifier(net, x)
 
 
-@network("inception_v4", 2016,
-         "Inception-v4, Inception-ResNet and Residual Connections, arXiv 1602.07261",
-         42_679_816, 12.27e9, "timm inception_v4", resolution=299)  # fmt: skip
+@network("inception_v4", resolution=299)
 def inception_v4(net: Net) -> Value:
-    """Figures 3 to 9 of the paper."""
+    """Figures 3 to 9 of arXiv 1602.07261."""
     net.eps = 1e-3
-    x = net.image()
-    x = _branch(net, _branch(net, x, [(32, 3, 2), (32, 3)], True), [(64, 3)], False)
+    x = _branch(net, net.image(), [(32, 3, 2), (32, 3)], True)
+    x = _branch(net, x, [(64, 3)], False)
     x = branches(net, x, ["max"], [(96, 3, 2)])
     x = branches(net, x, [(64, 1), (96, 3)], [(64, 1), (64, _ROW), (64, _COLUMN), (96, 3)],
                  valid=True)  # fmt: skip

@@ -1,11 +1,8 @@
 """MCUNet: inverted residuals found by TinyNAS to fit a microcontroller's SRAM and flash."""
 
-from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, inverted_residual
 from lwprof.zoo.registry import network
 
-_PAPER = "MCUNet: Tiny Deep Learning on IoT Devices, arXiv 2007.10319"
-_SOURCE = "README and configurations of mit-han-lab/mcunet (two digits)"
 # Channels of the first convolution and of the first block, then rows of
 # (channels, stride, (kernel, expansion) of each block)
 _IN0 = (24, 16, (16, 2, ((5, 4), (3, 3), (3, 4))), (24, 2, ((7, 5), (5, 4), (5, 5))),
@@ -25,15 +22,15 @@ _IN4 = (32, 16, (24, 2, ((7, 3), (3, 5), (5, 4))), (40, 2, ((7, 5), (3, 4), (7, 
         (192, 2, ((7, 4), (7, 3), (5, 3))), (320, 1, ((5, 4),)))  # fmt: skip
 
 
-@network("mcunet_in0", 2020, _PAPER, 750_000, 6.4e6, _SOURCE, resolution=48, layers=_IN0)
-@network("mcunet_in1", 2020, _PAPER, 640_000, 12.8e6, _SOURCE, resolution=96, layers=_IN1)
-@network("mcunet_in2", 2020, _PAPER, 730_000, 67.3e6, _SOURCE, resolution=160, layers=_IN2)
-@network("mcunet_in3", 2020, _PAPER, 740_000, 81.8e6, _SOURCE, resolution=176, layers=_IN3)
-@network("mcunet_in4", 2020, _PAPER, 1_730_000, 125.9e6, _SOURCE, resolution=160, layers=_IN4)
+@network("mcunet_in0", resolution=48, layers=_IN0)
+@network("mcunet_in1", resolution=96, layers=_IN1)
+@network("mcunet_in2", resolution=160, layers=_IN2)
+@network("mcunet_in3", resolution=176, layers=_IN3)
+@network("mcunet_in4", resolution=160, layers=_IN4)
 def mcunet(
     net: Net, layers: tuple[int, int, tuple[int, int, tuple[tuple[int, int], ...]]]
 ) -> Value:
-    """The released configurations."""
+    """The released configurations of arXiv 2007.10319."""
     stem, first, *stages = layers
     x = conv_bn(net, net.image(), stem, 3, 2, "relu6")
     x = inverted_residual(net, x, first, stem)

@@ -1,10 +1,8 @@
 """MnasNet: inverted residuals searched block by block on a phone."""
 
-from lwprof.zoo.blocks import classifier, conv_bn, depthwise, inverted_residual, rounded
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, depthwise, inverted_residual, rounded
 from lwprof.zoo.registry import network
 
-_PAPER = "MnasNet: Platform-Aware Neural Architecture Search for Mobile, arXiv 1807.11626"
 # kernel, stride, expansion, channels, repeats, squeeze-excite
 _A1 = (
     (3, 2, 6, 24, 2, 0), (5, 2, 3, 40, 3, 1), (3, 2, 6, 80, 4, 0), (3, 1, 6, 112, 2, 1),
@@ -16,14 +14,11 @@ _B1 = (
 )  # fmt: skip
 
 
-@network("mnasnet_a1", 2018, _PAPER, 3_887_038, 312e6,
-         "parameters of timm semnasnet_100; MACs of the paper", width=1.0, stages=_A1)  # fmt: skip
-@network("mnasnet_b1", 2018, _PAPER, 4_383_312, 0.314e9, "torchvision mnasnet1_0", width=1.0,
-         stages=_B1)  # fmt: skip
+@network("mnasnet_a1", width=1.0, stages=_A1)
+@network("mnasnet_b1", width=1.0, stages=_B1)
 def mnasnet(net: Net, stages: tuple[tuple[int, int, int, int, int, int], ...]) -> Value:
-    """Figure 7 of the paper."""
-    x = net.image()
-    x = conv_bn(net, x, rounded(32 * net.width), 3, 2)
+    """Figure 7 of arXiv 1807.11626."""
+    x = conv_bn(net, net.image(), rounded(32 * net.width), 3, 2)
     x = conv_bn(net, depthwise(net, x), rounded(16 * net.width), 1, act=None)
     for kernel, stride, expansion, channels, repeats, squeezed in stages:
         for i in range(repeats):

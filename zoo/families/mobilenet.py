@@ -1,7 +1,6 @@
 """MobileNet: V1's separable convolutions, V2's inverted residuals, V3's searched ones."""
 
-from lwprof.zoo.blocks import classifier, conv_bn, depthwise, inverted_residual, rounded
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, depthwise, inverted_residual, rounded
 from lwprof.zoo.registry import network
 
 # (channels, stride) of each separable convolution
@@ -27,29 +26,21 @@ _V3_SMALL = (
     (5, 120, 48, 1, _HS, 1), (5, 144, 48, 1, _HS, 1), (5, 288, 96, 1, _HS, 2),
     (5, 576, 96, 1, _HS, 1), (5, 576, 96, 1, _HS, 1),
 )  # fmt: skip
-_V3_PAPER = "Searching for MobileNetV3, arXiv 1905.02244"
 
 
-@network("mobilenet_v1", 2017,
-         "MobileNets: Efficient CNNs for Mobile Vision Applications, arXiv 1704.04861",
-         4_231_976, 569e6, "parameters of the paper's table with batch norm's; MACs of the paper",
-         width=1.0)  # fmt: skip
-@network("mobilenet_v1_025_96", 2021, "MLPerf Tiny Benchmark, arXiv 2106.07597", 213_586, None,
-         "computed: the reference's 216,322 without its 2,736 biases before batch norm",
-         width=0.25, resolution=96, classes=2)  # fmt: skip
+@network("mobilenet_v1", width=1.0)
+@network("mobilenet_v1_025_96", width=0.25, resolution=96, classes=2)
 def mobilenet_v1(net: Net) -> Value:
-    """Table 1 of the paper."""
+    """Table 1 of arXiv 1704.04861."""
     x = conv_bn(net, net.image(), int(32 * net.width), 3, 2)
     for channels, stride in _V1:
         x = conv_bn(net, depthwise(net, x, 3, stride), int(channels * net.width), 1)
     return classifier(net, x)
 
 
-@network("mobilenet_v2", 2018,
-         "MobileNetV2: Inverted Residuals and Linear Bottlenecks, arXiv 1801.04381", 3_504_872,
-         0.301e9, "torchvision", width=1.0)  # fmt: skip
+@network("mobilenet_v2", width=1.0)
 def mobilenet_v2(net: Net) -> Value:
-    """Table 2 of the paper."""
+    """Table 2 of arXiv 1801.04381."""
     x = conv_bn(net, net.image(), rounded(32 * net.width), 3, 2, "relu6")
     for expansion, channels, repeats, stride in _V2:
         for i in range(repeats):
@@ -58,14 +49,12 @@ def mobilenet_v2(net: Net) -> Value:
     return classifier(net, conv_bn(net, x, rounded(1280 * max(1.0, net.width)), 1, act="relu6"))
 
 
-@network("mobilenet_v3_large", 2019, _V3_PAPER, 5_483_032, 0.217e9, "torchvision", width=1.0,
-         layers=_V3_LARGE, head=1280)  # fmt: skip
-@network("mobilenet_v3_small", 2019, _V3_PAPER, 2_542_856, 0.057e9, "torchvision", width=1.0,
-         layers=_V3_SMALL, head=1024)  # fmt: skip
+@network("mobilenet_v3_large", width=1.0, layers=_V3_LARGE, head=1280)
+@network("mobilenet_v3_small", width=1.0, layers=_V3_SMALL, head=1024)
 def mobilenet_v3(
     net: Net, layers: tuple[tuple[int, int, int, int, str, int], ...], head: int
 ) -> Value:
-    """Tables 1 and 2 of the paper."""
+    """Tables 1 and 2 of arXiv 1905.02244."""
     net.eps = 1e-3
     x = conv_bn(net, net.image(), rounded(16 * net.width), 3, 2, _HS)
     for kernel, hidden, out, squeezed, act, stride in layers:

@@ -1,25 +1,21 @@
 """MobileViT: inverted residuals, and transformers over pixels at equal places of 2×2 patches."""
 
 from lwprof.errors import ModelError
-from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, inverted_residual
 from lwprof.zoo.families.transformers import pre_norm_layer
 from lwprof.zoo.registry import network
 
-_PAPER = "MobileViT: Light-weight, General-purpose, and Mobile-friendly Vision Transformer, arXiv 2110.02178"
 _PATCH, _HEADS = 2, 4
 
 
-@network("mobilevit_s", 2021, _PAPER, 5_578_632, None, "timm", resolution=256,
-         channels=(32, 64, 96, 128, 160, 640), dims=(144, 192, 240))  # fmt: skip
-@network("mobilevit_xs", 2021, _PAPER, 2_317_848, None, "timm", resolution=256,
-         channels=(32, 48, 64, 80, 96, 384), dims=(96, 120, 144))  # fmt: skip
-@network("mobilevit_xxs", 2021, _PAPER, 1_272_024, None, "timm", resolution=256,
-         channels=(16, 24, 48, 64, 80, 320), dims=(64, 80, 96), expansion=2)  # fmt: skip
+@network("mobilevit_s", resolution=256, channels=(32, 64, 96, 128, 160, 640), dims=(144, 192, 240))
+@network("mobilevit_xs", resolution=256, channels=(32, 48, 64, 80, 96, 384), dims=(96, 120, 144))
+@network("mobilevit_xxs", resolution=256, channels=(16, 24, 48, 64, 80, 320), dims=(64, 80, 96),
+         expansion=2)  # fmt: skip
 def mobilevit(
     net: Net, channels: tuple[int, ...], dims: tuple[int, ...], expansion: int = 4
 ) -> Value:
-    """Table 4 of the paper."""
+    """Table 4 of arXiv 2110.02178."""
     if net.resolution % (32 * _PATCH):
         raise ModelError(
             f"{net.resolution} pixels do not divide into MobileViT's patches: "

@@ -1,4 +1,4 @@
-"""NAS-Bench-201: any of the 15,625 cells, in the benchmark's skeleton."""
+"""NAS-Bench-201 (arXiv 2001.00326): any of the 15,625 cells, in the benchmark's skeleton."""
 
 import math
 import re
@@ -7,14 +7,11 @@ from dataclasses import replace
 from functools import reduce
 
 from lwprof.errors import UsageError
-from lwprof.zoo.blocks import classifier, conv_bn, relu_conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, relu_conv_bn
 from lwprof.zoo.registry import network
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 _LINEAR = ("skip_connect", "avg_pool_3x3")  # operations that pass their input on
-_PAPER = "NAS-Bench-201: Extending the Scope of Reproducible NAS, arXiv 2001.00326"
-_SOURCE = "NAS-Bench-201's table, CIFAR-10"
 
 
 def parse(cell: str) -> tuple[str, ...]:
@@ -35,12 +32,9 @@ def parse(cell: str) -> tuple[str, ...]:
     return tuple(kind for kind, _ in edges)
 
 
-@network("nasbench201_best", 2020, _PAPER, 1_073_466, 153.27e6, _SOURCE, resolution=32, classes=10,
-         cell="333132")  # fmt: skip
-@network("nasbench201_largest", 2020, _PAPER, 1_531_546, 220.11969e6, _SOURCE, resolution=32,
-         classes=10, cell="333333")  # fmt: skip
-@network("nasbench201_smallest", 2020, _PAPER, 73_306, 7.78305e6, _SOURCE, resolution=32,
-         classes=10, cell="111111")  # fmt: skip
+@network("nasbench201_best", resolution=32, classes=10, cell="333132")
+@network("nasbench201_largest", resolution=32, classes=10, cell="333333")
+@network("nasbench201_smallest", resolution=32, classes=10, cell="111111")
 def nasbench201(net: Net, cell: str, channels: int = 16, repeats: int = 5) -> Value:
     """Three stages of ``repeats`` cells with residual blocks of stride 2 between them.
 

@@ -1,7 +1,6 @@
 """NASNet-A: one normal and one reduction cell, written once and repeated."""
 
-from lwprof.zoo.blocks import classifier, relu_separable_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, relu_separable_bn
 from lwprof.zoo.registry import network
 
 # Figure 4 of the paper. A cell has inputs 0 (its predecessor) and 1 (the one before that);
@@ -14,16 +13,12 @@ _REDUCTION = (
     (("sep5", 0), ("sep7", 1)), (("max", 0), ("sep7", 1)), (("avg", 0), ("sep5", 1)),
     (("avg", 2), ("skip", 3)), (("sep3", 2), ("max", 0)),
 )  # fmt: skip
-_PAPER = "Learning Transferable Architectures for Scalable Image Recognition, arXiv 1707.07012"
 
 
-@network("nasnet_large", 2017, _PAPER, 88_753_150, 23.8e9, "timm nasnetalarge; MACs of the paper",
-         resolution=331)  # fmt: skip
-@network("nasnet_mobile", 2017, _PAPER, 5_289_978, 564e6,
-         "Keras and Cadene nasnetamobile; MACs of the paper", filters=1056, stem=32,
-         repeats=4)  # fmt: skip
+@network("nasnet_large", resolution=331)
+@network("nasnet_mobile", filters=1056, stem=32, repeats=4)
 def nasnet(net: Net, filters: int = 4032, stem: int = 96, repeats: int = 6) -> Value:
-    """NASNet-A (``repeats`` @ ``filters``)."""
+    """NASNet-A (``repeats`` @ ``filters``) of arXiv 1707.07012."""
     net.eps = 1e-3
     channels = filters // 24
     first = net.batch_norm(net.conv(net.image(), stem, 3, 2, pad=0))

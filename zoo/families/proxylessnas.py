@@ -1,12 +1,8 @@
 """ProxylessNAS: inverted residuals searched on the target device, one network for each."""
 
-from lwprof.zoo.blocks import classifier, conv_bn, inverted_residual
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, inverted_residual
 from lwprof.zoo.registry import network
 
-_PAPER = (
-    "ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware, arXiv 1812.00332"
-)
 _Stages = tuple[tuple[int, int, str], ...]
 # channels, stride, and the layers as expansion:kernel; layers found to be skipped are not there
 _MOBILE = (
@@ -23,15 +19,11 @@ _GPU = (
 )  # fmt: skip
 
 
-@network("proxylessnas_mobile", 2018, _PAPER, 4_080_512, 320e6,
-         "parameters of pytorchcv; MACs of the paper", stages=_MOBILE, head=1280)  # fmt: skip
-@network("proxylessnas_cpu", 2018, _PAPER, 4_361_648, None, "pytorchcv", stages=_CPU, stem=40,
-         head=1432)  # fmt: skip
-@network("proxylessnas_gpu", 2018, _PAPER, 7_119_848, 465e6,
-         "parameters of pytorchcv; MACs of the authors' page", stages=_GPU, stem=40,
-         head=1728)  # fmt: skip
+@network("proxylessnas_mobile", stages=_MOBILE, head=1280)
+@network("proxylessnas_cpu", stages=_CPU, stem=40, head=1432)
+@network("proxylessnas_gpu", stages=_GPU, stem=40, head=1728)
 def proxylessnas(net: Net, stages: _Stages, head: int, stem: int = 32) -> Value:
-    """Figure 4 of the paper."""
+    """Figure 4 of arXiv 1812.00332."""
     net.eps = 1e-3
     x = conv_bn(net, net.image(), stem, 3, 2, "relu6")
     for channels, stride, layers in stages:

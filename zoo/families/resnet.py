@@ -2,23 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from lwprof.zoo.blocks import RESIDUAL, classifier, conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import RESIDUAL, Net, Value, classifier, conv_bn
 from lwprof.zoo.registry import network
 
-_PAPER = "Deep Residual Learning for Image Recognition, arXiv 1512.03385"
 
-
-@network("resnet18", 2015, _PAPER, 11_689_512, 1.814e9, "torchvision", width=1.0,
-         depths=(2, 2, 2, 2))  # fmt: skip
-@network("resnet34", 2015, _PAPER, 21_797_672, 3.664e9, "torchvision", width=1.0,
-         depths=(3, 4, 6, 3))  # fmt: skip
-@network("resnet50", 2015, _PAPER, 25_557_032, 4.089e9, "torchvision", width=1.0,
-         depths=(3, 4, 6, 3), bottleneck=True)  # fmt: skip
-@network("resnet101", 2015, _PAPER, 44_549_160, 7.801e9, "torchvision", width=1.0,
-         depths=(3, 4, 23, 3), bottleneck=True)  # fmt: skip
+@network("resnet18", width=1.0, depths=(2, 2, 2, 2))
+@network("resnet34", width=1.0, depths=(3, 4, 6, 3))
+@network("resnet50", width=1.0, depths=(3, 4, 6, 3), bottleneck=True)
+@network("resnet101", width=1.0, depths=(3, 4, 23, 3), bottleneck=True)
 def resnet(net: Net, depths: Sequence[int], bottleneck: bool = False) -> Value:
-    """Table 1 of the paper."""
+    """Table 1 of arXiv 1512.03385."""
     x = stem(net, net.width)
     return classifier(net, stages(net, x, depths, bottleneck, int(64 * net.width))[-1])
 

@@ -1,17 +1,12 @@
 """ShuffleNet: V1's grouped 1×1 convolutions, V2's halves that pass by; both shuffle channels."""
 
-from lwprof.zoo.blocks import RESIDUAL, channel_shuffle, classifier, conv_bn, depthwise
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import RESIDUAL, Net, Value, channel_shuffle, classifier, conv_bn, depthwise
 from lwprof.zoo.registry import network
 
-_V1_PAPER = "ShuffleNet: An Extremely Efficient CNN for Mobile Devices, arXiv 1707.01083"
-_V2_PAPER = "ShuffleNet V2: Practical Guidelines for Efficient CNN Design, arXiv 1807.11164"
 
-
-@network("shufflenet_v1", 2017, _V1_PAPER, 1_865_728, 137e6,
-         "parameters of pytorchcv shufflenet_g3_w1; MACs of the paper", width=1.0)  # fmt: skip
+@network("shufflenet_v1", width=1.0)
 def shufflenet_v1(net: Net, groups: int = 3) -> Value:
-    """Table 1 of the paper, column g = 3."""
+    """Table 1 of arXiv 1707.01083, column g = 3."""
     x = net.pool(conv_bn(net, net.image(), 24, 3, 2), "max", 3, 2, 1)
     step = 4 * groups * 5
     for stage, (channels, repeats) in enumerate(((240, 4), (480, 8), (960, 4))):
@@ -34,12 +29,10 @@ def grouped_unit(
     return net.act(net.concat([net.pool(x, "avg", 3, 2, 1), y]), "relu")
 
 
-@network("shufflenet_v2_x0_5", 2018, _V2_PAPER, 1_366_792, 0.04e9, "torchvision",
-         channels=(48, 96, 192, 1024))  # fmt: skip
-@network("shufflenet_v2_x1_0", 2018, _V2_PAPER, 2_278_604, 0.145e9, "torchvision",
-         channels=(116, 232, 464, 1024))  # fmt: skip
+@network("shufflenet_v2_x0_5", channels=(48, 96, 192, 1024))
+@network("shufflenet_v2_x1_0", channels=(116, 232, 464, 1024))
 def shufflenet_v2(net: Net, channels: tuple[int, ...]) -> Value:
-    """Table 5 of the paper."""
+    """Table 5 of arXiv 1807.11164."""
     x = net.pool(conv_bn(net, net.image(), 24, 3, 2), "max", 3, 2, 1)
     for out, repeats in zip(channels, (4, 8, 4), strict=False):
         for i in range(repeats):

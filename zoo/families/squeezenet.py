@@ -1,19 +1,15 @@
 """SqueezeNet: fire modules squeeze by 1×1 and expand by 1×1 beside 3×3."""
 
-from lwprof.zoo.blocks import conv_act
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, conv_act
 from lwprof.zoo.registry import network
 
-_PAPER = "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, arXiv 1602.07360"
 _FIRES = (16, 16, 32, 32, 48, 48, 64, 64)  # squeezed channels; each half expands to four times
 
 
-@network("squeezenet1_0", 2016, _PAPER, 1_248_424, 0.819e9, "torchvision", stem=(96, 7),
-         pools=(0, 3, 7))  # fmt: skip
-@network("squeezenet1_1", 2016, _PAPER, 1_235_496, 0.349e9, "torchvision", stem=(64, 3),
-         pools=(0, 2, 4))  # fmt: skip
+@network("squeezenet1_0", stem=(96, 7), pools=(0, 3, 7))
+@network("squeezenet1_1", stem=(64, 3), pools=(0, 2, 4))
 def squeezenet(net: Net, stem: tuple[int, int], pools: tuple[int, ...]) -> Value:
-    """Table 1 of the paper; ``pools`` are the fire modules that follow a pooling."""
+    """Table 1 of arXiv 1602.07360; ``pools`` are the fire modules that follow a pooling."""
     x = conv_act(net, net.image(), *stem, 2, pad=0)
     for i, squeezed in enumerate(_FIRES):
         if i in pools:

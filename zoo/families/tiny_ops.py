@@ -6,8 +6,7 @@ from lwprof.zoo.registry import network
 _SIDE, _ROUNDS = 16, 20
 
 
-@network("tiny_ops", 2026, "none: a probe of the cost per operator", None, None, "",
-         resolution=None, classes=None)  # fmt: skip
+@network("tiny_ops", resolution=None, classes=None)
 def tiny_ops(net: Net) -> Value:
     """Twenty rounds of ten operators on 16×16 matrices.
 

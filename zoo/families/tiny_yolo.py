@@ -1,15 +1,12 @@
 """Tiny YOLOv3: a chain of convolutions and two detection heads."""
 
-from lwprof.zoo.blocks import conv_bn
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, conv_bn
 from lwprof.zoo.registry import network
 
 _ACT = "leaky_relu"
 
 
-@network("tiny_yolo", 2018, "YOLOv3: An Incremental Improvement, arXiv 1804.02767", 8_852_366,
-         2.785e9, "size of yolov3-tiny.weights; MACs: half of darknet's 5.571 billion operations",
-         resolution=416, classes=80)  # fmt: skip
+@network("tiny_yolo", resolution=416, classes=80)
 def tiny_yolo(net: Net) -> tuple[Value, Value]:
     """Three boxes per place at 1/32 and 1/16 of the resolution, before decoding."""
     x = net.image()
@@ -22,6 +19,6 @@ def tiny_yolo(net: Net) -> tuple[Value, Value]:
     x = conv_bn(net, conv_bn(net, x, 1024, act=_ACT), 256, 1, act=_ACT)
     boxes = 3 * (net.classes + 5)
     coarse = net.conv(conv_bn(net, x, 512, act=_ACT), boxes, 1, bias=True)
-    x = net.upsample(conv_bn(net, x, 128, 1, act=_ACT), 2)
+    x = net.resize(conv_bn(net, x, 128, 1, act=_ACT), fine.shape[2:])
     x = conv_bn(net, net.concat([x, fine]), 256, act=_ACT)
     return coarse, net.conv(x, boxes, 1, bias=True)

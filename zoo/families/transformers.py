@@ -41,18 +41,14 @@ def post_norm_layer(net: Net, x: Value, heads: int, hidden: int, act: str = "rel
     return net.layer_norm(net.add(x, feed_forward(net, x, hidden, act)), 1e-5)
 
 
-@network("transformer_layer", 2017, "Attention Is All You Need, arXiv 1706.03762", 789_760, None,
-         "torch.nn.TransformerEncoderLayer(256, 4, 1024)", resolution=None,
-         classes=None)  # fmt: skip
+@network("transformer_layer", resolution=None, classes=None)
 def transformer_layer(net: Net, length: int = 128, dim: int = 256) -> Value:
     """One encoder layer on ``length`` tokens."""
     net.gain = 1.0
     return post_norm_layer(net, net.input((net.batch, length, dim)), dim // 64, 4 * dim)
 
 
-@network("vit_tiny", 2020,
-         "An Image is Worth 16x16 Words, arXiv 2010.11929; DeiT, arXiv 2012.12877", 5_717_416, None,
-         "timm vit_tiny_patch16_224")  # fmt: skip
+@network("vit_tiny")
 def vit(net: Net, dim: int = 192, depth: int = 12, heads: int = 3, patch: int = 16) -> Value:
     """Patches as tokens, a class token before them, ``depth`` layers."""
     net.gain = 1.0
@@ -76,12 +72,11 @@ def _learned(net: Net, shape: tuple[int, ...], label: str) -> Value:
     return Value(net.parameter(net.draw(shape, 0.02), label), shape, 4e-4)
 
 
-@network("convnext_tiny", 2022, "A ConvNet for the 2020s, arXiv 2201.03545", 28_589_128, 4.456e9,
-         "torchvision")  # fmt: skip
+@network("convnext_tiny")
 def convnext(
     net: Net, depths: tuple[int, ...] = (3, 3, 9, 3), dims: tuple[int, ...] = (96, 192, 384, 768)
 ) -> Value:
-    """Figure 4 and Table 9 of the paper."""
+    """Figure 4 and Table 9 of arXiv 2201.03545."""
     net.gain = 1.0
     x = net.image()
     for stage, (depth, dim) in enumerate(zip(depths, dims, strict=True)):

@@ -1,16 +1,11 @@
 """VGG: chains of 3×3 convolutions between poolings, then three fully connected layers."""
 
-from lwprof.zoo.blocks import conv_act, three_layer_classifier
-from lwprof.zoo.builder import Net, Value
+from lwprof.zoo.blocks import Net, Value, conv_act, three_layer_classifier
 from lwprof.zoo.registry import network
 
-_PAPER = "Very Deep Convolutional Networks for Large-Scale Image Recognition, arXiv 1409.1556"
 
-
-@network("vgg16", 2014, _PAPER, 138_357_544, 15.470e9, "torchvision", width=1.0,
-         depths=(2, 2, 3, 3, 3))  # fmt: skip
-@network("vgg19", 2014, _PAPER, 143_667_240, 19.632e9, "torchvision", width=1.0,
-         depths=(2, 2, 4, 4, 4))  # fmt: skip
+@network("vgg16", width=1.0, depths=(2, 2, 3, 3, 3))
+@network("vgg19", width=1.0, depths=(2, 2, 4, 4, 4))
 def vgg(net: Net, depths: tuple[int, ...]) -> Value:
     """Configurations D and E of Table 1."""
     x = net.image()

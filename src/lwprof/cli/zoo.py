@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +11,9 @@ from lwprof.cli.output import check_writable, console, printable, write_json
 from lwprof.units import format_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from lwprof.zoo import Figures, Network
+    from lwprof.zoo import Figures
 
 _SCHEMA = "lwprof.zoo/1"
 _PAPER = 48  # characters of a title, shortened in its middle so that the number stays
@@ -47,7 +48,10 @@ def command(context: click.Context, survey: bool, json_path: str | None) -> None
 @click.option("--classes", type=int, help="Outputs of the classifier.")
 @click.option("--batch", type=int, help="Samples per inference.")
 @click.option(
-    "--precision", type=click.Choice(["float32", "float16"]), help="Of inputs and weights."
+    "--precision",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    help="Of inputs and weights.",
 )
 @click.option(
     "--weights",
@@ -79,58 +83,32 @@ def build(name: str, output: str, json_path: str | None, **options: Any) -> None
 def _list(json_path: str | None) -> None:
     from lwprof import zoo
 
-    rows = [(entry, _figures(entry.name)) for entry in zoo.networks().values()]
+    figures = zoo.figures()
     if json_path is not None:
-        data = [_row(entry, figures) for entry, figures in rows]
+        options = {name: network.options for name, network in zoo.networks().items()}
+        data = [{"name": name, **asdict(row), "options": options.get(name, {})}
+                for name, row in figures.items()]  # fmt: skip
         write_json({"schema": _SCHEMA, "networks": data}, json_path)
     if json_path != "-":
-        _show_list(rows)
+        _show_list(figures)
 
 
-def _figures(name: str) -> Figures:
-    """What the zoo's table of figures says, or a count where it has no line."""
-    from lwprof import zoo
-    from lwprof.profiler.graph import read
-
-    known = zoo.figures().get(name)
-    if known is not None:
-        return known
-    graph = read(zoo.build(name, weights="none"))
-    return zoo.Figures(graph.params, graph.macs or 0, graph.peak_memory_bytes or 0)
-
-
-def _row(entry: Network, figures: Figures) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "params": figures.params,
-        "macs": figures.macs,
-        "peak_memory_bytes": figures.peak_memory_bytes,
-        "year": entry.year,
-        "paper": entry.paper,
-        "published_params": entry.params,
-        "published_macs": entry.macs,
-        "source": entry.source,
-        "options": entry.options(),
-    }
-
-
-def _show_list(rows: Sequence[tuple[Network, Figures]]) -> None:
+def _show_list(rows: Mapping[str, Figures]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    longest = max(len(entry.name) for entry, _ in rows)
-    table.add_column("network", no_wrap=True, min_width=longest)
+    table.add_column("network", no_wrap=True, min_width=max(map(len, rows)))
     for title, width in (("parameters", 10), ("MACs", 6), ("peak memory", 11), ("year", 4)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
     table.add_column("paper", overflow="ellipsis", no_wrap=True, min_width=10)
-    for entry, figures in rows:
+    for name, row in rows.items():
         table.add_row(
-            entry.name,
-            format_quantity(figures.params, ""),
-            format_quantity(figures.macs, ""),
-            format_quantity(figures.peak_memory_bytes, "B"),
-            str(entry.year),
-            printable(entry.paper, _PAPER),
+            name,
+            format_quantity(row.params, ""),
+            format_quantity(row.macs, ""),
+            format_quantity(row.peak_memory_bytes, "B"),
+            str(row.year),
+            printable(row.paper, _PAPER),
         )
     out = console()
     out.print(table)
@@ -138,9 +116,10 @@ def _show_list(rows: Sequence[tuple[Network, Figures]]) -> None:
 
 
 def _survey(json_path: str | None) -> None:
-    from lwprof.zoo.survey import TABLE_1
+    from lwprof import zoo
+    from lwprof.zoo.survey import table_1
 
-    rows = [(row, _figures(row.name).params) for row in TABLE_1]
+    rows = [(row, zoo.figures()[row.name].params) for row in table_1()]
     if json_path is not None:
         data = [
             {
