@@ -32,10 +32,16 @@ PROFILE_RESOLUTION_S = 4e-6
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A kernel measured alone: its time, and how ("profile" or "slope")."""
+    """A kernel measured alone: its time, and how ("profile" or "slope").
+
+    Attributes:
+        mean_s: what the visits say on average, before a time that cannot be told from
+            nothing becomes "at most": sums need it, since bounds do not add up.
+    """
 
     latency_s: Estimate
     method: str
+    mean_s: float
 
 
 def model_result(
@@ -55,16 +61,17 @@ def model_result(
         alone: isolated measurements by workload key.
     """
     graph = prepared.graph
-    fit = _unflagged(end_to_end)
+    fit = unflagged(end_to_end)
     verdict, reason = fitness([b.flags for b in (*end_to_end, *in_context)])
     views = [reading.end_to_end(b.payload["script"], b.payload["record"]) for b in fit]
     times = [view.times_s for view in views]
-    kernels, gap, closure = _kernels(prepared, _unflagged(in_context), alone, level)
+    kernels, gap, closure = _kernels(prepared, unflagged(in_context), alone, level)
     return ModelResult(
         name=graph.name,
         sha256=graph.sha256,
         latency_s=latency_interval([float(np.median(t)) for t in times], level=level,
-                                   n=sum(map(len, times))),
+                                   n=sum(map(len, times)),
+                                   positions=[float(b.sequence) for b in fit]),
         latency_p95_s=percentile_interval(times, 0.95, level=level),
         latency_p99_s=percentile_interval(times, 0.99, level=level),
         load_s=latency_interval([view.load_s for view in views], level=level),
@@ -118,7 +125,7 @@ def overhead_estimates(blocks: Sequence[Block], level: float = 0.95) -> dict[str
     """Seconds per call and per gap, from the chains of every unflagged profiled block."""
     found = [
         reading.in_context(b.payload["script"], b.payload["record"]).overhead
-        for b in _unflagged([b for b in blocks if b.arm == "in_context"])
+        for b in unflagged([b for b in blocks if b.arm == "in_context"])
     ]
     if not found:
         return {}
@@ -128,7 +135,7 @@ def overhead_estimates(blocks: Sequence[Block], level: float = 0.95) -> dict[str
     }
 
 
-def _unflagged(blocks: Sequence[Block]) -> list[Block]:
+def unflagged(blocks: Sequence[Block]) -> list[Block]:
     """The blocks that nothing disturbed; all of them where everything was disturbed.
 
     Flags come from covariates only, so leaving flagged blocks out does not bias the
@@ -162,21 +169,63 @@ def _kernels(
     # The gap is fixed here, before any end-to-end time is looked at.
     gaps = np.array([view.overhead.gap_total_s(len(kernels)) for view in same])
     corrected = np.array([view.kernels_s[order] for view, order in zip(same, orders, strict=True)])
-    small = corrected.mean(axis=0) < PROFILE_RESOLUTION_S
+    small = _small(kernels, corrected, alone)
     estimates = []
     for index, kernel in enumerate(kernels):
         key = kernel.workload.key if kernel is not None else ""
         estimates.append(_estimate(corrected[:, index], bool(small[index]), alone.get(key), level))
-    # Small kernels enter the sum as a group, by the slope of chains of themselves where
-    # that was measured; in each block the others enter by that block's own profile.
-    by_slope = small & np.array([not e.at_most for e in estimates])
-    slopes = np.array([e.value for e in estimates])
-    sums = np.where(by_slope, slopes, corrected).sum(axis=1) + gaps
+    sums = _sums(kernels, corrected, small, alone) + gaps
     plain = np.array([view.end_to_end_s for view in same])
-    error = float(np.exp(np.mean(np.log(sums / plain)))) - 1
+    error = float(np.mean(sums / plain)) - 1
     closure = Closure(sum_s=float(sums.mean()), end_to_end_s=float(plain.mean()), error=error)
     results = _results(prepared, kernels, same[0], estimates, alone)
     return results, mean_interval(gaps, level=level), closure
+
+
+def _small(
+    kernels: Sequence[Kernel | None], corrected: Array, alone: Mapping[str, Alone]
+) -> NDArray[np.bool_]:
+    """Which kernels their profile cannot time; shape (kernels,).
+
+    On a busy machine the profile of a tiny kernel may lie above its resolution by chance:
+    one that is tiny alone counts as tiny unless the profile clearly says otherwise (its data
+    may be in no cache when the network gets there).
+    """
+    tiny = np.array([
+        kernel is not None
+        and (found := alone.get(kernel.workload.key)) is not None
+        and found.method == "slope"
+        and found.mean_s < PROFILE_RESOLUTION_S
+        for kernel in kernels
+    ])  # fmt: skip
+    count = len(corrected)
+    scatter = corrected.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else 0.0
+    lowest = corrected.mean(axis=0) - np.where(tiny, 2.0 * scatter, 0.0)
+    return np.asarray(lowest < PROFILE_RESOLUTION_S, dtype=np.bool_)
+
+
+def _sums(
+    kernels: Sequence[Kernel | None],
+    corrected: Array,
+    small: NDArray[np.bool_],
+    alone: Mapping[str, Alone],
+) -> Array:
+    """Seconds of all kernels together, in each block; shape (blocks,).
+
+    A kernel enters by the block's own profile. Those below its resolution enter as a group,
+    by the slope of chains of themselves; where one has none, its profile is put right by
+    what the profile of the others of the group is off by.
+    """
+    found = [alone.get(kernel.workload.key) if kernel is not None else None for kernel in kernels]
+    slope = np.array([a.mean_s if a and a.method == "slope" else np.nan for a in found])
+    by_slope, by_profile = small & ~np.isnan(slope), small & np.isnan(slope)
+    values = corrected.copy()
+    if by_slope.any():
+        off = (corrected[:, by_slope] - slope[by_slope]).mean(axis=1)
+        values[:, by_slope] = slope[by_slope]
+        values[:, by_profile] -= off[:, None]
+    # One corrected time may scatter below zero, but not all the kernels together.
+    return np.asarray(np.maximum(values.sum(axis=1), 0.0), dtype=np.float64)
 
 
 def _estimate(values: Array, small: bool, alone: Alone | None, level: float) -> Estimate:

@@ -96,24 +96,38 @@ class Bench:
         Only in a row: copies side by side are graph outputs each, and carrying those out
         of the runtime costs more than a small kernel does.
         """
-        from lwprof.profiler.graph import read
-
         single = self.singles[key]
         if not single.workload.chainable:
             self.single_only[key] = "its output is not its input's shape"
             return
         try:
-            few, many = (
-                self._runnable(read(single.workload.to_model(copies=n, topology="chain"), name=key))
-                for n in (FEW, MANY)
-            )
-            for several in (few, many):
-                # Runs it once: what the runtime refuses must not end a block later.
-                self.agent.prepare(several.blob, several.options, several.inputs)
+            few, many = (self._copies(single.workload, n) for n in (FEW, MANY))
         except LwprofError as error:
             self.single_only[key] = str(error)
             return
         single.few, single.many = few, many
+
+    def _copies(self, workload: Workload, count: int) -> Runnable:
+        """A chain of ``count`` kernels, as many of which really run.
+
+        ONNX Runtime merges neighbours of some types (two transpositions, two clips). Where it
+        does, its optimisations are left out: a kernel that is one operator needs none.
+        """
+        from lwprof.profiler.graph import read
+
+        graph = read(workload.to_model(copies=count, topology="chain"), name=workload.key)
+        runnable = self._runnable(graph)
+        plain = Runnable(runnable.blob, runnable.inputs,
+                         {**runnable.options, "optimisation": "none"})  # fmt: skip
+        for attempt in (runnable, plain):
+            # Runs it once: what the runtime refuses must not end a block later.
+            optimised = self.agent.prepare(attempt.blob, attempt.options, attempt.inputs).optimised
+            if optimised is None:
+                continue
+            kernels = onnxruntime_kernels(graph, _parse(optimised))
+            if [k.workload.key for k in kernels].count(workload.key) == count:
+                return attempt
+        raise LwprofError("the runtime merges copies of it")
 
     def _runnable(self, graph: Any) -> Runnable:
         from lwprof.profiler.graph import input_specs
@@ -155,14 +169,15 @@ def alone(blocks: Sequence[Block], bench: Bench, level: float = 0.95) -> dict[st
     out = {}
     slopes = _by_slope(blocks, bench)
     for key, values in _by_profile(blocks, bench).items():
+        mean = float(np.mean(slopes.get(key, values)))
         if key in slopes:
-            out[key] = Alone(_positive(np.array(slopes[key]), level), "slope")
+            out[key] = Alone(_positive(np.array(slopes[key]), level), "slope", mean)
         elif np.mean(values) >= PROFILE_RESOLUTION_S:
-            out[key] = Alone(mean_interval(np.array(values), level=level), "profile")
+            out[key] = Alone(mean_interval(np.array(values), level=level), "profile", mean)
         else:
             bound = float(max(np.max(values), PROFILE_RESOLUTION_S))
             out[key] = Alone(Estimate(bound, 0.0, bound, level=level, blocks=len(values),
-                                      at_most=True), "profile")  # fmt: skip
+                                      at_most=True), "profile", mean)  # fmt: skip
     return out
 
 

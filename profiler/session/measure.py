@@ -14,7 +14,7 @@ from lwprof.errors import RunError
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.session import blocks as reading
 from lwprof.profiler.session import scripts
-from lwprof.profiler.session.analysis import Alone, model_result, overhead_estimates
+from lwprof.profiler.session.analysis import Alone, model_result, overhead_estimates, unflagged
 from lwprof.profiler.session.isolated import VISITS, Bench, alone, small_kernels
 from lwprof.profiler.session.link import Link
 from lwprof.profiler.session.options import Effort, Settings
@@ -133,11 +133,10 @@ class Campaign:
 
     def _look(self) -> None:
         for model in self.models:
-            medians = [
-                b.log_median
-                for b in self.runner.blocks("end_to_end", model.key)
-                if b.log_median is not None and not b.flags
-            ]
+            # The blocks that the result will use: on a machine that is never quiet, all of
+            # them, or measuring would go on until the budget is spent.
+            blocks = unflagged(self.runner.blocks("end_to_end", model.key))
+            medians = [b.log_median for b in blocks if b.log_median is not None]
             model.end_to_end_done = model.rule.decide(medians) == "stop"
 
     def _report(self) -> None:
@@ -321,8 +320,10 @@ def _known(store: Store, keys: list[str], context: str) -> dict[str, Alone]:
             continue
         estimate = fact.estimate()
         if estimate.at_most or estimate.relative_half_width <= _PRECISE:
-            method = "slope" if estimate.n is None else "profile"
-            out[key] = Alone(estimate, method)
+            # A bound does not say how much the kernel takes: sums use its profile then.
+            slope = estimate.n is None and not estimate.at_most
+            method = "slope" if slope else "profile"
+            out[key] = Alone(estimate, method, estimate.value)
     return out
 
 
