@@ -18,12 +18,13 @@ from lwprof.agents.messages import (
     BlockRecord,
     Facts,
     Hello,
-    Instruments,
     Message,
     Output,
     PreparedReply,
+    Snapshot,
 )
 from lwprof.agents.packing import program
+from lwprof.agents.power_messages import Instruments
 from lwprof.agents.program.framing import PROTOCOL, FrameDecoder, FrameError, encode
 from lwprof.agents.targets import Connection, Target
 from lwprof.errors import DeviceError, DeviceTransient, HostError, LwprofError
@@ -138,6 +139,10 @@ class Agent:
     def instruments(self) -> Instruments:
         """The device's power sensors, found anew, and those that are of no use."""
         return self._read(self._ask("instruments", {}, _ASK_S), Instruments)
+
+    def state(self) -> Snapshot:
+        """Load, clocks, heat and supply of the device now."""
+        return self._read(self._ask("state", {}, _ASK_S), Snapshot)
 
     def ping(self) -> float:
         """Seconds for one question and its answer."""

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
-Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-Nanoseconds = Annotated[int, Meta(ge=0, le=10**18)]
-Count = Annotated[int, Meta(ge=0, le=2**62)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-Text = Annotated[str, Meta(max_length=4096)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all messages: immutable, unknown fields ignored, absent ones left out."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, ready for JSON."""
-        data: dict[str, Any] = msgspec.to_builtins(self)
-        return data
+from lwprof.agents.message_kinds import (
+    Count,
+    Fraction,
+    Message,
+    Nanoseconds,
+    Seconds,
+    Sha256,
+    Text,
+)
+from lwprof.agents.power_messages import EnergyResult
 
 
 class Hello(Message, frozen=True):
@@ -48,7 +42,7 @@ class Cluster(Message, frozen=True):
 
     cpus: list[Count]
     cores: Count
-    first_of_core: list[Count] = []
+    first_of_core: list[Count] = field(default_factory=list)
     max_freq_hz: Count | None = None
     capacity: Count | None = None
 
@@ -57,7 +51,7 @@ class Runtime(Message, frozen=True):
     """An installed runtime; ``error`` says why it cannot be used."""
 
     version: Text = ""
-    providers: list[Text] = []
+    providers: list[Text] = field(default_factory=list)
     error: Text | None = None
 
 
@@ -87,7 +81,7 @@ class Facts(Message, frozen=True):
     hardware_id_source: Text = ""
     model: Text | None = None
     cpu: Text | None = None
-    cpu_features: list[Text] = []
+    cpu_features: list[Text] = field(default_factory=list)
     physical_cores: Count | None = None
     cpu_quota: Annotated[float, Meta(gt=0, le=65536)] | None = None
     memory_bytes: Count | None = None
@@ -95,7 +89,7 @@ class Facts(Message, frozen=True):
     boot_id: Text | None = None
     hypervisor: Text | None = None
     container: Text | None = None
-    governors: list[Text] = []
+    governors: list[Text] = field(default_factory=list)
     power_mode: Text | None = None
     sysroot: Text | None = None
     hostname: Text | None = None
@@ -132,7 +126,7 @@ class PreparedReply(Message, frozen=True):
 
     providers: list[Text]
     outputs: list[Output]
-    node_providers: dict[Text, Count] = {}
+    node_providers: dict[Text, Count] = field(default_factory=dict)
     optimised: Blob | None = None
 
 
@@ -143,7 +137,7 @@ class LoadResult(Message, frozen=True):
     first_inference_s: Seconds
     providers: list[Text]
     outputs: list[Output]
-    node_providers: dict[Text, Count] = {}
+    node_providers: dict[Text, Count] = field(default_factory=dict)
     output_sha256: Sha256 | None = None
 
 
@@ -192,97 +186,9 @@ class ProfileResult(Message, frozen=True):
     durations_ns: list[list[Nanoseconds]]
     run_ns: list[Nanoseconds]
     inner: InnerNodes | None = None
-    bias_ns: list[Nanoseconds] = []
-    gap_ns: list[Nanoseconds] = []
-    memory: dict[Text, Count] = {}
-
-
-class Rail(Message, frozen=True):
-    """What a power sensor publishes; see ``program/instruments/sensor.py``.
-
-    Attributes:
-        unit: "uW" (power) or "uJ" (a counter of energy).
-        role: "total", "part" of a total, or "separate".
-        resolution: one step; ``wrap``: a counter's range; ``low`` and ``high``: what can be.
-    """
-
-    label: Text
-    includes: list[Text]
-    unit: Annotated[str, Meta(pattern="^u[WJ]$")]
-    role: Annotated[str, Meta(pattern="^(total|part|separate)$")]
-    resolution: Seconds | None = None
-    wrap: Count | None = None
-    low: float = 0.0
-    high: float = 1e9
-
-
-class Sensor(Message, frozen=True):
-    """A power sensor: its rails, how often and how it measures; None: nobody tells."""
-
-    family: Text
-    name: Text
-    rails: Annotated[list[Rail], Meta(min_length=1, max_length=256)]
-    period_s: Annotated[float, Meta(gt=0, le=3600)]
-    averaging_s: Seconds | None = None
-    lag_s: Seconds | None = None
-    gain_error: Fraction | None = None
-    on_demand: bool = False
-    costly: bool = False
-    whole: Text | None = None
-    notes: list[Text] = []
-    context: dict[Text, Any] = {}
-    sysroot: Text | None = None
-
-
-class Missing(Message, frozen=True):
-    """A power sensor that is of no use, and what to do about it."""
-
-    family: Text
-    name: Text
-    why: Text
-    advice: Text = ""
-
-
-class Instruments(Message, frozen=True):
-    """The device's power sensors, the best first."""
-
-    sensors: list[Sensor]
-    missing: list[Missing]
-    sysroot: Text | None = None
-
-
-class PowerSamples(Message, frozen=True):
-    """Raw readings; ``values`` by rail, null where a reading was no number."""
-
-    t_ns: list[Nanoseconds]
-    values: dict[Text, list[int | None]]
-    period_ns: Nanoseconds
-    stamps_ns: list[int | None] | None = None
-    failures: dict[Text, Count] = {}
-    slow: Count = 0
-    late: Count = 0
-    changed: Text | None = None
-    states: list[dict[Text, Any]] = []
-    cpu_s: Seconds = 0.0
-
-
-class EnergyWindow(Message, frozen=True):
-    """One stretch, idle or of ``n`` inferences of a session."""
-
-    kind: Annotated[str, Meta(pattern="^(idle|run)$")]
-    t0_ns: Nanoseconds
-    t1_ns: Nanoseconds
-    session: Text | None = None
-    n: Count | None = None
-    sampled: bool = True
-
-
-class EnergyResult(Message, frozen=True):
-    """A sensor's samples and the windows in which they were taken."""
-
-    sensor: Sensor
-    samples: PowerSamples
-    windows: list[EnergyWindow]
+    bias_ns: list[Nanoseconds] = field(default_factory=list)
+    gap_ns: list[Nanoseconds] = field(default_factory=list)
+    memory: dict[Text, Count] = field(default_factory=dict)
 
 
 class UnloadResult(Message, frozen=True):
@@ -309,10 +215,34 @@ class Snapshot(Message, frozen=True):
     throttled_bits: Count | None = None
     frequency_transitions: dict[Text, Count] | None = None
     cooling: dict[Text, Count] | None = None
+    frequency_limits_hz: dict[Text, Count] | None = None
+    fans_rpm: dict[Text, Count] | None = None
+    battery: dict[Text, Any] | None = None
     swap_in_pages: Count | None = None
     swap_out_pages: Count | None = None
     oom_kills: Count | None = None
     major_faults: Count | None = None
+
+
+class Seen(Message, frozen=True):
+    """What was seen in the timed windows, by looking some times a second.
+
+    Attributes:
+        low_freq_hz, high_freq_hz: of the processor whose clock varied most;
+            ``low_limit_hz``, ``high_limit_hz``: of the highest clock that was allowed.
+        max_cooling: highest state of what cools by slowing down.
+        throttled_bits: a Raspberry Pi's present bits, joined.
+    """
+
+    looks: Count = 0
+    low_freq_hz: Count | None = None
+    high_freq_hz: Count | None = None
+    low_limit_hz: Count | None = None
+    high_limit_hz: Count | None = None
+    max_cooling: Count | None = None
+    max_temp_c: Annotated[float, Meta(ge=-100, le=250)] | None = None
+    under_voltage: bool | None = None
+    throttled_bits: Count | None = None
 
 
 class Changes(Message, frozen=True):
@@ -344,6 +274,7 @@ class Changes(Message, frozen=True):
     throttled_bits: Count | None = None
     throttled_bits_new: Count | None = None
     max_temp_c: Annotated[float, Meta(ge=-100, le=250)] | None = None
+    seen: Seen | None = None
 
 
 class Environment(Message, frozen=True):

@@ -11,11 +11,11 @@ from lwprof.agents.messages import (
     RESULTS,
     BlockRecord,
     BlockReply,
-    EnergyResult,
     Message,
     ProfileResult,
     TimeResult,
 )
+from lwprof.agents.power_messages import EnergyResult
 from lwprof.errors import DeviceError
 
 M = TypeVar("M", bound=Message)

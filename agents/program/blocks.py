@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import Any, Dict, List
 
-from . import checks, energy, environment, usage
+from . import checks, conditions, energy, environment, usage
 from .blobs import Blobs
 from .failures import Failure
 from .peer import Peer
@@ -111,18 +111,27 @@ class BlockRunner:
 
     def _run(self, block: _Block, block_id: str, steps: List[Dict[str, Any]]) -> Dict[str, Any]:
         watch = environment.Watch([worker.pid for worker in block.workers])
+        guard = conditions.Conditions(_cpus(block.about))
         before = environment.snapshot()
         results = []
-        for step in steps:
-            if step["do"] in ("time", "energy"):
-                watch.begin()
-            else:
-                watch.end()
-            results.append(self._execute(block, step))
-        watch.end()
+        try:
+            for step in steps:
+                if step["do"] in ("time", "energy"):
+                    watch.begin()
+                    guard.begin()
+                else:
+                    guard.end()
+                    watch.end()
+                results.append(self._execute(block, step))
+            guard.end()
+            watch.end()
+        finally:
+            seen = guard.close()
         after = environment.snapshot()
         delta = environment.changes(before, after)
         delta.update(watch.summary())
+        if seen:
+            delta["seen"] = seen
         return {
             "id": block_id,
             "steps": results,
@@ -195,6 +204,10 @@ class _Block:
         """Kills whatever still runs."""
         for worker in self.workers:
             worker.kill()
+
+
+def _cpus(about: List[Dict[str, Any]]) -> List[int]:
+    return sorted({cpu for worker in about for cpu in worker.get("affinity") or []})
 
 
 def _step(step: Any, workers: int) -> Dict[str, Any]:

@@ -39,6 +39,9 @@ def snapshot() -> Dict[str, Any]:
         "throttled_bits": _throttled_bits(),
         "frequency_transitions": _transitions(),
         "cooling": _cooling(),
+        "frequency_limits_hz": _frequency_limits(),
+        "fans_rpm": _fans(),
+        "battery": _battery(),
     }
     found.update({key: value for key, value in optional.items() if value is not None})
     found.update(_vmstat())
@@ -221,6 +224,34 @@ def _cooling() -> Optional[Dict[str, int]]:
             name = (read_text(path + "/type") or "")[:64]
             found["%s:%s" % (path.rsplit("/", 1)[1], name)] = state
     return found or None
+
+
+def _frequency_limits() -> Optional[Dict[str, int]]:
+    """The highest clock that the kernel allows now, heat and power budgets included."""
+    kilohertz = _counts_per_cpu("scaling_max_freq")
+    return {cpu: figure * 1000 for cpu, figure in kilohertz.items() if figure < 10**9} or None
+
+
+def _fans() -> Optional[Dict[str, int]]:
+    found = {}
+    for path in find("/sys/class/hwmon/hwmon*/fan*_input"):
+        turns = read_count(path)
+        if turns is not None and turns < 10**6:
+            chip = (read_text(path.rsplit("/", 1)[0] + "/name") or "")[:64]
+            found["%s:%s" % (chip, path.rsplit("/", 1)[1])] = turns
+    return found or None
+
+
+def _battery() -> Optional[Dict[str, Any]]:
+    """Status and charge of the device's own battery."""
+    for path in find("/sys/class/power_supply/*"):
+        if read_text(path + "/type") == "Battery" and read_text(path + "/scope") != "Device":
+            state = {
+                "status": (read_text(path + "/status") or "")[:64] or None,
+                "capacity_percent": read_count(path + "/capacity"),
+            }
+            return {key: value for key, value in state.items() if value is not None} or None
+    return None
 
 
 def _throttle_counts() -> Optional[Dict[str, int]]:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from . import checks, facts, framing
+from . import checks, environment, facts, framing
 from .blobs import Blobs
 from .blocks import BlockRunner
 from .failures import Failure
@@ -93,6 +93,7 @@ class Agent:
             "prepare": self._runner.prepare,
             "block": self._runner.block,
             "instruments": self._instruments,
+            "state": self._state,
             "ping": self._ping,
         }
 
@@ -137,6 +138,9 @@ class Agent:
         from .instruments import finding  # only sessions that want energy need it
 
         return finding.describe()
+
+    def _state(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        return environment.snapshot()
 
     def _has(self, args: Dict[str, Any]) -> Dict[str, Any]:
         wanted = [checks.sha256(sha, "blob") for sha in checks.items(args.get("blobs"), "blobs")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lwprof.agents.messages import Instruments
+from lwprof.agents.power_messages import Instruments
 from lwprof.errors import UsageError
 from lwprof.profiler.statistics.energy import windows_for
 from lwprof.profiler.statistics.power import Rail

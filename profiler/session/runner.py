@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lwprof.agents import Agent
 from lwprof.errors import DeviceTransient
+from lwprof.profiler.session.guard import Guard
 from lwprof.profiler.statistics import block_flags
 from lwprof.profiler.store import Block, Context, Run, Store, Subject
 
@@ -34,6 +35,8 @@ class Runner:
     Attributes:
         spent_s: device time used so far, blocks of an interrupted run included.
         sequence: number of the next block in the run.
+        guard: keeps blocks from beginning on a device that is hot or throttled.
+        highest: highest clock and highest allowed clock seen in the run's windows, Hz.
     """
 
     agent: Agent
@@ -46,6 +49,8 @@ class Runner:
     spent_s: float = 0.0
     sequence: int = 0
     done: list[Block] = field(default_factory=list)
+    guard: Guard | None = None
+    highest: dict[str, float] = field(default_factory=dict)
 
     def recall(self) -> None:
         """Loads the blocks that an interrupted run has already stored."""
@@ -53,6 +58,8 @@ class Runner:
             self.done.append(block)
             self.spent_s += float(block.payload["record"].get("duration_s", 0.0))
             self.sequence = max(self.sequence, block.sequence + 1)
+            self._note(block.payload["record"])
+        self._flag_again()
 
     def blocks(self, arm: str, subject: str) -> list[Block]:
         """Finished blocks of one arm of one subject, in the order in which they ran."""
@@ -67,6 +74,11 @@ class Runner:
         """
         if self.spent_s >= self.budget_s:
             raise BudgetSpent
+        if self.guard is not None:
+            self.guard.before(
+                lambda: self.agent.state().to_json(),
+                tell=lambda text: self.progress(text, self.spent_s, self.budget_s),
+            )
         record, started = self._attempt(script), self.store.now()
         self.spent_s += float(record["duration_s"])
         block = Block(
@@ -100,12 +112,40 @@ class Runner:
         raise AssertionError("unreachable")
 
     def _flags(self, record: Mapping[str, Any]) -> list[str]:
+        if self._note(record):
+            self._flag_again()
+        return self._flags_of(record)
+
+    def _flags_of(self, record: Mapping[str, Any]) -> list[str]:
         flags: list[str] = []
+        context = {**self.context.to_json(), **self.highest}
+        if self.guard is not None and self.guard.limit_c is not None:
+            context["max_temp_c"] = self.guard.limit_c
         for worker in record.get("workers", ()):
-            for flag in block_flags(record.get("environment", {}), worker, self.context.to_json()):
+            for flag in block_flags(record.get("environment", {}), worker, context):
                 if flag not in flags:
                     flags.append(flag)
         return flags
+
+    def _flag_again(self) -> None:
+        """Flags finished blocks anew: one that was slow throughout shows only beside others."""
+        for place, block in enumerate(self.done):
+            flags = {*block.flags, *self._flags_of(block.payload["record"])}
+            self.done[place] = replace(block, flags=tuple(sorted(flags)))
+
+    def _note(self, record: Mapping[str, Any]) -> bool:
+        """Keeps the highest clocks seen, against which a throttled block stands out.
+
+        Returns:
+            Whether one of them rose.
+        """
+        before = dict(self.highest)
+        seen = (record.get("environment", {}).get("delta") or {}).get("seen") or {}
+        for name in ("high_freq_hz", "high_limit_hz"):
+            value = seen.get(name)
+            if isinstance(value, int | float):
+                self.highest[name] = max(self.highest.get(name, 0.0), float(value))
+        return self.highest != before
 
 
 def add_subjects(store: Store, models: Mapping[str, str], workloads: Mapping[str, Any]) -> None:

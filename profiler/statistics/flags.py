@@ -40,6 +40,12 @@ LEAST_MAJOR_FAULTS = 500
 FREQUENCY_CHANGE = 0.20
 """Relative change of the fastest core's clock over a block under a fixed governor."""
 
+LIMIT_CHANGE = 0.05
+"""Relative fall of the highest clock that the kernel allows, within the timed windows."""
+
+LOW_BATTERY_PERCENT = 20.0
+"""Phones begin to save power at about this charge."""
+
 MAX_TEMP_C = 95.0
 """Where the board's profile names no limit (``max_temp_c`` in the context)."""
 
@@ -59,21 +65,25 @@ def block_flags(
     Args:
         environment: ``before``, ``after`` and ``delta`` of the agent's block record.
         worker: one worker's record.
-        context: the measurement's context; ``max_temp_c`` where the board has a limit.
+        context: the measurement's context; ``max_temp_c`` where the board has a limit;
+            ``high_limit_hz`` and ``high_freq_hz``: the highest seen so far in the session.
 
     Returns:
         Of ``competing_load``, ``steal``, ``waited_for_cpu``, ``preempted``, ``throttled``,
         ``under_voltage``, ``frequency_capped``, ``soft_temperature_limit``,
-        ``frequency_changed``, ``hot``, ``swapping``, ``major_faults``, ``out_of_memory``;
+        ``frequency_changed``, ``hot``, ``low_battery``, ``swapping``, ``major_faults``, ``out_of_memory``;
         sorted.
     """
     before, after, delta = (_mapping(environment, key) for key in ("before", "after", "delta"))
+    seen = _mapping(delta, "seen")
     found = {
+        *_seen_flags(before, seen, context),
         *_processor_flags(delta, worker),
         *_throttle_flags(before, after, delta),
         *_frequency_flags(before, after),
         *_heat_flags(delta, context),
         *_memory_flags(delta, worker),
+        *_battery_flags(before, after),
     }
     return sorted(found)
 
@@ -135,6 +145,43 @@ def _throttle_flags(
             cools = any(part in str(name).lower() for part in _COOLS_PROCESSOR)
             if cools and isinstance(step, int) and step > 0:
                 found.append("throttled")
+    return found
+
+
+def _seen_flags(
+    before: Mapping[str, Any], seen: Mapping[str, Any], context: Mapping[str, Any]
+) -> list[str]:
+    """Of what came and went within the timed windows."""
+    bits = int(_number(seen, "throttled_bits"))
+    found = [name for bit, name in _BITS.items() if bits >> bit & 1]
+    if seen.get("under_voltage") is True:
+        found.append("under_voltage")
+    if _number(seen, "max_cooling") > 0:
+        found.append("throttled")
+    # A block that lies wholly within an episode shows no change: the session's best does.
+    limit = max(_number(seen, "high_limit_hz"), _number(context, "high_limit_hz"))
+    if "high_limit_hz" in seen and _number(seen, "low_limit_hz") < (1 - LIMIT_CHANGE) * limit:
+        found.append("frequency_capped")
+    fixed = set(_mapping(before, "governors").values())
+    clock = max(_number(seen, "high_freq_hz"), _number(context, "high_freq_hz"))
+    slowest = _number(seen, "low_freq_hz")
+    if (
+        fixed
+        and fixed <= _FIXED_GOVERNORS
+        and "high_freq_hz" in seen
+        and slowest < (1 - FREQUENCY_CHANGE) * clock
+    ):
+        found.append("frequency_changed")
+    if _number(seen, "max_temp_c", -math.inf) >= _number(context, "max_temp_c", MAX_TEMP_C):
+        found.append("hot")
+    return found
+
+
+def _battery_flags(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    found = []
+    for state in (_mapping(before, "battery"), _mapping(after, "battery")):
+        if _number(state, "capacity_percent", 100.0) < LOW_BATTERY_PERCENT:
+            found.append("low_battery")
     return found
 
 
