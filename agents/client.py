@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,8 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from lwprof.agents import messages, reading
+from lwprof.agents import messages, reading, resuming
+from lwprof.agents.detached import DetachedBlocks
 from lwprof.agents.failures import to_exception
 from lwprof.agents.messages import (
     BlockRecord,
@@ -30,11 +32,16 @@ from lwprof.agents.targets import Connection, Target
 from lwprof.errors import DeviceError, DeviceTransient, HostError, LwprofError
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 # What a device or its target says it is; the less real of the two counts.
 ENVIRONMENTS = ("hardware", "virtual", "emulated", "synthetic")
 
 _START_S = 60.0
+# A board that is only busy for a moment is not given up.
+_OPEN_S = 10.0
+_STOP_S = 2.0
+_STOP_ID = 0
 _ASK_S = 60.0
 _FACTS_S = 120.0
 _PREPARE_S = 900.0
@@ -76,6 +83,8 @@ class Agent:
         self._count = 0
         self._facts: Facts | None = None
         self._held: set[str] = set()
+        self._wanted = False
+        self._detached = DetachedBlocks(target.name, self._ask)
 
     def __enter__(self) -> Self:
         self.open()
@@ -100,6 +109,11 @@ class Agent:
         Raises:
             DeviceError: it does not start, or is not the agent that was carried there.
         """
+        patience = _OPEN_S if self.target.detached else 0.0
+        resuming.insist(self._open, time.monotonic() + patience)
+        self._wanted = True
+
+    def _open(self) -> None:
         if self._connection is not None:
             return
         self._decoder, self._inbox, self._held = FrameDecoder(), [], set()
@@ -109,7 +123,7 @@ class Agent:
             raise self._broken(first)
         hello = self._read(first, Hello)
         if hello.protocol != PROTOCOL or hello.agent_sha256 != program().sha256:
-            self.close()
+            self._drop()
             raise DeviceError(
                 f"{self.target.name} runs another agent (protocol {hello.protocol}) than this "
                 f"lwprof's: remove it from the device's work folder and try again"
@@ -117,11 +131,19 @@ class Agent:
 
     def reopen(self) -> None:
         """Ends what is left of the agent and starts a fresh one."""
-        self.close()
+        self._drop()
         self.open()
 
     def close(self) -> None:
-        """Ends the agent. May be called again."""
+        """Ends the agent and what it runs. May be called again."""
+        self._wanted = False
+        if self._connection is not None and self.target.detached:
+            with contextlib.suppress(LwprofError):
+                self._connection.send(encode({"id": _STOP_ID, "op": "stop"}), _STOP_S)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Ends the connection; a block that runs detached goes on."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -168,7 +190,7 @@ class Agent:
         if sha256 not in self._held:
             reply = self._ask("has", {"blobs": [sha256]}, _ASK_S)
             if sha256 in reply.get("missing", [sha256]):
-                self.target.push(content, sha256)
+                self._insist(lambda: self.target.push(content, sha256))
             self._held.add(sha256)
         return sha256
 
@@ -201,7 +223,8 @@ class Agent:
             if reply.optimised.size_bytes > _MAX_GRAPH_BYTES:
                 raise DeviceError(f"{self.target.name}: the optimised graph exceeds 2 GiB")
             sha256 = reply.optimised.sha256
-            optimised = self.target.pull(sha256, reply.optimised.size_bytes)
+            size = reply.optimised.size_bytes
+            optimised = self._insist(lambda: self.target.pull(sha256, size))
             if hashlib.sha256(optimised).hexdigest() != sha256:
                 raise DeviceTransient(f"{self.target.name}: a file was damaged on its way")
         return Prepared(
@@ -220,14 +243,46 @@ class Agent:
             ModelError, UsageError, MissingExtra, DeviceError: as in ``prepare``.
         """
         limit = min(_MOST_S, default_deadline_s(script) if deadline_s is None else deadline_s)
-        reply = self._ask("block", {"script": dict(script), "deadline_s": limit}, limit + _GRACE_S)
+        if self.target.detached:
+            reply = self._detached.run(script, limit, self.target.resume_s)
+        else:
+            args = {"script": dict(script), "deadline_s": limit}
+            reply = self._ask("block", args, limit + _GRACE_S)
         try:
             return reading.block_record(reply, script, self.target.name)
         except DeviceError:
-            self.close()
+            self._drop()
             raise
 
+    def leftovers(self) -> list[tuple[dict[str, Any], BlockRecord]]:
+        """Blocks that finished on the device for a host that died: scripts and records.
+
+        They stay on the device until the next block is started, and may have been stored.
+        """
+        if not self.target.detached:
+            return []
+        return self._detached.leftovers(self._ask)
+
+    def _insist(self, work: Callable[[], T]) -> T:
+        """Does what needs a link, again while it is lost for passing reasons."""
+        patience = self.target.resume_s if self.target.detached else 0.0
+        return resuming.insist(work, time.monotonic() + patience)
+
     def _ask(self, operation: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        if not (self._wanted and self.target.detached):
+            return self._ask_once(operation, args, timeout_s)
+        give_up = time.monotonic() + timeout_s + self.target.resume_s
+
+        def attempt() -> dict[str, Any]:
+            if self._wanted:  # else it was closed meanwhile, by another thread
+                self._open()
+            return self._ask_once(operation, args, timeout_s)
+
+        return resuming.insist(attempt, give_up, answered=lambda: self.alive or not self._wanted)
+
+    def _ask_once(
+        self, operation: str, args: Mapping[str, Any], timeout_s: float
+    ) -> dict[str, Any]:
         if self._connection is None:
             raise DeviceTransient(f"{self.target.name}: the agent is not running")
         self._count += 1
@@ -254,6 +309,8 @@ class Agent:
     def _answer(self, operation: str, deadline: float) -> dict[str, Any]:
         while True:
             reply = self._next(deadline, f"an answer to {operation!r}")
+            if reply.get("id") == _STOP_ID:
+                continue
             if "error" in reply and reply.get("id") in (self._count, None):
                 raise self._refused(reply)
             if reply.get("id") == self._count and isinstance(reply.get("ok"), dict):
@@ -282,30 +339,30 @@ class Agent:
         try:
             return reading.read(data, kind, self.target.name)
         except DeviceError:
-            self.close()  # what says one wrong thing is not asked again
+            self._drop()  # what says one wrong thing is not asked again
             raise
 
     def _refused(self, reply: Mapping[str, Any]) -> Exception:
         error = self._read(reply["error"], messages.ErrorReply)
         if reply.get("id") is None:
-            self.close()
+            self._drop()
         return to_exception(error, self.target.name)
 
     def _broken(self, reply: Mapping[str, Any]) -> Exception:
         error = self._refused(reply)
-        self.close()
+        self._drop()
         return error
 
     def _lost(self, what: str) -> DeviceTransient:
         tail = "" if self._connection is None else self._connection.stderr_tail().strip()
         last = reading.clean(tail.splitlines()[-1])[:300] if tail else ""
-        self.close()
+        self._drop()
         return DeviceTransient(
             f"{self.target.name}: the agent is lost: {what}" + (f" ({last})" if last else "")
         )
 
     def _violation(self, what: str) -> DeviceError:
-        self.close()
+        self._drop()
         return DeviceError(f"{self.target.name}: the agent broke the protocol: {what}")
 
 

@@ -27,12 +27,21 @@ def _other_commands(given: List[str]) -> int:
     server = commands.add_parser("serve", help="answer a host on standard input and output")
     server.add_argument("--workdir", required=True, help="folder for models and scratch files")
     server.add_argument("--silence", type=float, default=None, help="seconds of silence to end")
+    server.add_argument("--session", default=None, help="hold the device for this session")
+    server.add_argument("--holder", default="{}", help="who that is, as JSON")
+    server.add_argument("--leases", default="/tmp/lwprof-leases", help="folder of the lease")
+    server.add_argument("--supersede", action="append", default=[], help="sessions that are dead")
     commands.add_parser("facts", help="print what this device is, as JSON")
     chosen = parser.parse_args(given)
     if chosen.command == "serve":
-        from . import serve
+        from . import leases, serve
 
-        return serve.serve(chosen.workdir, chosen.silence or serve.DEFAULT_SILENCE_S)
+        held = None
+        if chosen.session is not None:
+            held = leases.Leases(chosen.leases, chosen.session, chosen.holder)
+            for dead in chosen.supersede:
+                held.end(dead)
+        return serve.serve(chosen.workdir, chosen.silence or serve.DEFAULT_SILENCE_S, held)
     from . import facts, runtimes
 
     found = facts.collect()

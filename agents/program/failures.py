@@ -3,7 +3,8 @@
 Kinds: ``request`` (the host asked for something malformed), ``blob`` (a file is missing
 or damaged), ``model`` (the runtime refuses the model), ``provider`` (the execution provider
 is absent or did not run everything), ``runtime_missing``, ``memory``, ``profile`` (the
-runtime's profile is incomplete), ``worker_died``, ``deadline``, ``protocol``, ``internal``.
+runtime's profile is incomplete), ``worker_died``, ``deadline``, ``protocol``, ``busy`` (another
+session holds the device), ``lost`` (a job ended without a result), ``internal``.
 """
 
 from __future__ import annotations

@@ -17,6 +17,10 @@ class HungUp(Exception):
     """The host is gone, has been silent too long, or asked to stop."""
 
 
+class Stopped(HungUp):
+    """The host asked to stop: it wants nothing of what still runs."""
+
+
 class Peer:
     """Frames from and to the host.
 
@@ -88,7 +92,7 @@ class Peer:
                 self.send({"id": request.get("id"), "ok": {"busy": True}})
             elif request.get("op") == "stop":
                 self.send({"id": request.get("id"), "ok": {}})
-                raise HungUp
+                raise Stopped
             else:
                 self._queue.append(request)
 
@@ -105,3 +109,15 @@ class Peer:
             # Nothing after this can be understood: say why, and end.
             self.fail(None, Failure("protocol", str(error), side="host"))
             raise HungUp from None
+
+
+class Alone(Peer):
+    """In the place of the host, for work that goes on without it."""
+
+    def __init__(self) -> None:
+        super().__init__(-1, -1)
+
+    def wait(self, fd: int, deadline: Optional[float]) -> bool:
+        """Sleeps until ``fd`` can be read; False when ``deadline`` passed first."""
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return bool(select.select([fd], [], [], left)[0])

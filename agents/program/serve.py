@@ -16,7 +16,9 @@ from . import checks, environment, facts, framing
 from .blobs import Blobs
 from .blocks import BlockRunner
 from .failures import Failure
-from .peer import HungUp, Peer
+from .jobs import Jobs
+from .leases import Leases
+from .peer import Alone, HungUp, Peer, Stopped
 from .unpacking import worker_command
 
 # sshd never notices a silently lost client, so silence ends the agent.
@@ -24,8 +26,13 @@ DEFAULT_SILENCE_S = 1800.0
 _YOUNG_S = 60.0
 
 
-def serve(workdir: str, silence_s: float = DEFAULT_SILENCE_S) -> int:
+def serve(
+    workdir: str, silence_s: float = DEFAULT_SILENCE_S, leases: Optional[Leases] = None
+) -> int:
     """Answers requests on standard input until it ends or is silent for ``silence_s``.
+
+    Args:
+        leases: of the device, which is then held while this serves.
 
     Returns:
         The exit status.
@@ -36,7 +43,12 @@ def serve(workdir: str, silence_s: float = DEFAULT_SILENCE_S) -> int:
         signal.signal(number, _leave)
     peer = Peer(0, out)
     try:
-        agent = Agent(os.path.abspath(os.path.expanduser(workdir)), peer)
+        if leases is not None:
+            leases.take("serve")
+        agent = Agent(os.path.abspath(os.path.expanduser(workdir)), peer, leases)
+    except Failure as failure:
+        peer.fail(None, failure)
+        return 1
     except OSError as error:
         peer.fail(None, Failure("workdir", "the folder %s cannot be used: %s" % (workdir, error)))
         return 1
@@ -44,8 +56,11 @@ def serve(workdir: str, silence_s: float = DEFAULT_SILENCE_S) -> int:
         peer.send(_hello())
         while True:
             agent.answer(peer.next_request(silence_s))
-    except HungUp:
+    except Stopped:
+        agent.end_jobs()
         return 0
+    except HungUp:
+        return 0  # what runs goes on: the host may come back
     finally:
         agent.close()
 
@@ -77,16 +92,19 @@ class Agent:
     Args:
         workdir: holds ``blobs`` and, while the agent lives, its own ``run-…``.
         peer: the host.
+        leases: of the device; each job holds one.
     """
 
-    def __init__(self, workdir: str, peer: Peer) -> None:
+    def __init__(self, workdir: str, peer: Peer, leases: Optional[Leases] = None) -> None:
         self._peer = peer
+        self._leases = leases
         _remove_stale(workdir)
         self._folder = tempfile.mkdtemp(prefix="run-", dir=workdir)
         self._lock = _locked(self._folder)
-        command = worker_command(workdir, _own_digest())
+        self._command = worker_command(workdir, _own_digest())
+        self._jobs = Jobs(os.path.join(workdir, "jobs"), peer)
         self._blobs = Blobs(os.path.join(workdir, "blobs"))
-        self._runner = BlockRunner(command, self._folder, self._blobs, peer)
+        self._runner = BlockRunner(self._command, self._folder, self._blobs, peer)
         self._operations: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
             "facts": self._facts,
             "has": self._has,
@@ -95,6 +113,10 @@ class Agent:
             "instruments": self._instruments,
             "state": self._state,
             "ping": self._ping,
+            "start": self._start,
+            "await": self._await,
+            "finished": self._finished,
+            "forget": self._forget,
         }
 
     def answer(self, request: Dict[str, Any]) -> None:
@@ -106,7 +128,7 @@ class Agent:
         number = request.get("id")
         if request.get("op") == "stop":
             self._peer.send({"id": number, "ok": {}})
-            raise HungUp
+            raise Stopped
         try:
             checks.integer(number, "id", 0, 2**53)
             operation = checks.choice(request.get("op"), "op", tuple(self._operations))
@@ -129,6 +151,39 @@ class Agent:
         if self._lock is not None:
             os.close(self._lock)
 
+    def end_jobs(self) -> None:
+        """Ends what runs for this host."""
+        self._jobs.end_ours()
+
+    def _start(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        """Starts a block that runs on without the host, and waits a while for its end."""
+        job = checks.text(args.get("job"), "job", 64)
+        self._forget(args)
+        request = {"script": args.get("script"), "deadline_s": args.get("deadline_s", 86400.0)}
+        for sha in _models(request["script"]):
+            self._blobs.path(sha)  # read through here, once, and not by each job anew
+        command, blobs, leases = self._command, self._blobs, self._leases
+
+        def work(folder: str) -> Dict[str, Any]:
+            return perform(BlockRunner(command, os.path.join(folder, "run"), blobs, Alone()),
+                           request, leases)  # fmt: skip
+
+        self._jobs.start(job, request, work)
+        return self._await(args)
+
+    def _await(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        job = checks.text(args.get("job"), "job", 64)
+        seconds = checks.number(args.get("timeout_s"), "timeout_s", 0, 600)
+        return self._jobs.wait(job, seconds)
+
+    def _finished(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        return {"jobs": self._jobs.finished()}
+
+    def _forget(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        jobs = checks.items(args.get("forget", []), "forget", 10000)
+        self._jobs.forget([checks.text(job, "job", 64) for job in jobs])
+        return {}
+
     def _facts(self, args: Dict[str, Any]) -> Dict[str, Any]:
         found = facts.collect()
         found["runtimes"] = self._runner.runtimes()
@@ -149,6 +204,28 @@ class Agent:
 
     def _ping(self, args: Dict[str, Any]) -> Dict[str, Any]:
         return {"monotonic_ns": time.monotonic_ns()}
+
+
+def perform(
+    runner: BlockRunner, request: Dict[str, Any], leases: Optional[Leases]
+) -> Dict[str, Any]:
+    """A job's answer: ``ok`` with the block's record, or ``error``."""
+    try:
+        if leases is not None:
+            leases.take("job")
+        return {"ok": runner.block(request)}
+    except Failure as failure:
+        return {"error": failure.to_json()}
+    except (OSError, MemoryError) as error:
+        kind = "memory" if isinstance(error, MemoryError) else "workdir"
+        return {"error": Failure(kind, "%s: %s" % (type(error).__name__, error)).to_json()}
+
+
+def _models(script: Any) -> List[str]:
+    """Files that a script names, as far as it is well-formed."""
+    steps = script.get("steps") if isinstance(script, dict) else None
+    loads = [step for step in steps or [] if isinstance(step, dict) and step.get("do") == "load"]
+    return [checks.sha256(step.get("model"), "model") for step in loads]
 
 
 def _locked(folder: str) -> Optional[int]:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from lwprof.agents.packing import program
+from lwprof.agents.targets import holding
 from lwprof.agents.targets._base import Connection, Target
 from lwprof.agents.targets.ssh_connection import SshConnection
 from lwprof.agents.targets.ssh_keys import Ask, ask_at_terminal
@@ -72,13 +73,13 @@ class SshTarget(Target):
         if found.program_sha256 != packed.sha256:
             self._upload(memoryview(packed.data), file)
         command = [found.python, "-I", "-u", file, "serve", "--workdir", found.workdir,
-                   "--silence", str(_SILENCE_S), *self._lease()]  # fmt: skip
+                   "--silence", str(_SILENCE_S), "--leases", self.link.settings.leases,
+                   "--session", self._session, "--holder", holding.holder()]  # fmt: skip
+        for dead in holding.dead_sessions(found.held):
+            command += ["--supersede", dead]
         connection = SshConnection(self.link, command)
         self._connections.append(connection)
         return connection
-
-    def _lease(self) -> list[str]:
-        return []
 
     def push(self, source: bytes | Path, sha256: str) -> None:
         """Puts a file among the device's blobs."""

@@ -15,7 +15,8 @@ MIN_FREE_BYTES = 16 * 2**20
 OLDEST_PYTHON = (3, 8)
 _ASK_S = 60.0
 
-# $1 work folder or "", $2 interpreter or "", $3 the program's file name. Prints key=value.
+# $1 work folder or "", $2 interpreter or "", $3 the program's file name, $4 folder of leases.
+# Prints key=value.
 _SCRIPT = r"""
 w=$1
 if [ -z "$w" ]; then
@@ -46,6 +47,7 @@ echo "python=$p"
 echo "version=$("$p" -I -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1 | tail -n 1)"
 s=$( (sha256sum "$w/$3" || shasum -a 256 "$w/$3") 2>/dev/null | cut -c 1-64 )
 echo "program=$s"
+for f in "$4"/held.*; do [ -f "$f" ] && echo "held=$(head -c 4096 "$f")"; done
 """
 
 
@@ -63,6 +65,7 @@ class Survey:
         program_sha256: digest of the agent's program there; "" when absent or unknown.
         machine: as ``uname -m`` prints it.
         system: as ``uname -s`` prints it.
+        held: what the files of the device's lease say, whether they are held or left over.
     """
 
     workdir: str
@@ -74,6 +77,7 @@ class Survey:
     program_sha256: str
     machine: str
     system: str
+    held: tuple[str, ...] = ()
 
     @property
     def python_version(self) -> tuple[int, ...] | None:
@@ -90,13 +94,17 @@ def survey(link: SshLink) -> Survey:
         DeviceError: its answer is none.
     """
     settings = link.settings
-    words = (settings.workdir or "", settings.python or "", program().file_name)
+    words = (settings.workdir or "", settings.python or "", program().file_name,
+             settings.leases)  # fmt: skip
     script = f"set -- {' '.join(shlex.quote(word) for word in words)}\n{_SCRIPT}"
     done = link.run(script, timeout_s=_ASK_S)
     found: dict[str, str] = {}
+    held: list[str] = []
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         key, equals, value = line.partition("=")
-        if equals:
+        if key == "held":
+            held.append(value)
+        elif equals:
             found.setdefault(key, "".join(c for c in value if c.isprintable())[:1000])
     workdir = found.get("workdir", "")
     if not workdir.startswith("/"):
@@ -113,6 +121,7 @@ def survey(link: SshLink) -> Survey:
         program_sha256=found.get("program", ""),
         machine=found.get("machine", ""),
         system=found.get("system", ""),
+        held=tuple(held),
     )
 
 

@@ -27,6 +27,7 @@ class SessionOptions:
 
 class Output:
     name = "y"
+    type = "tensor(float)"
 
 
 def get_available_providers():
