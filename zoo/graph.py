@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ class Graph:
     def _node(
         self, kind: str, name: str, inputs: list[str], outputs: list[str], attributes: Any
     ) -> None:
-        converted = [onnx.helper.make_attribute(*item) for item in attributes.items()]
+        converted = [_attribute(*item) for item in attributes.items()]
         self.model.graph.node.add(
             op_type=kind, name=name, input=inputs, output=outputs, attribute=converted
         )
@@ -171,3 +172,12 @@ class Graph:
 
 def _tensor(array: Any, data_type: int) -> onnx.TensorProto:
     return onnx.TensorProto(dims=array.shape, data_type=data_type, raw_data=array.tobytes())
+
+
+def _attribute(name: str, value: Any) -> onnx.AttributeProto:
+    if isinstance(value, onnx.TensorProto):
+        return onnx.AttributeProto(name=name, type=onnx.AttributeProto.TENSOR, t=value)
+    return _made(name, value)
+
+
+_made = lru_cache(maxsize=None, typed=True)(onnx.helper.make_attribute)  # slow, and most are alike

@@ -34,14 +34,13 @@ def adder_conv(net: Net, x: Value, out: int, kernel: int = 3, stride: int = 1) -
 
 def _patches(net: Net, x: Value, kernel: int, stride: int) -> Value:
     """Every pixel's k×k neighbourhood as channels: (n, k·k·c, height, width)."""
+    if kernel == stride == 1:
+        return x
     n, c, height, width = x.shape
-    pad = kernel // 2
+    size, pad = [(extent - 1) // stride + 1 for extent in (height, width)], kernel // 2
     if pad:
         shape = (n, c, height + 2 * pad, width + 2 * pad)
         x = net.op("Pad", [x, net.integers([0, 0, pad, pad, 0, 0, pad, pad])], shape)
-    size = [(extent - 1) // stride + 1 for extent in (height, width)]
-    if kernel == stride == 1:
-        return x
     views = []
     for i in range(kernel):
         for j in range(kernel):

@@ -1,8 +1,7 @@
 """Global Convolutional Network: a segmentation head of 1×k + k×1 convolutions on a ResNet."""
 
-from lwprof.zoo.builder import Net
+from lwprof.zoo.builder import Net, Value
 from lwprof.zoo.families.resnet import stages, stem
-from lwprof.zoo.graph import Value
 from lwprof.zoo.registry import network
 
 
@@ -24,10 +23,9 @@ def large_kernel(net: Net, x: Value, out: int, kernel: int, square: bool = False
     """k×1 after 1×k plus 1×k after k×1; or, for comparison, one k×k."""
     if square:
         return net.conv(x, out, kernel, bias=True)
-    sides = []
-    for shape in ((kernel, 1), (1, kernel)):
-        y = net.conv(x, out, shape, bias=True)
-        sides.append(net.conv(y, out, (shape[1], shape[0]), bias=True))
+    column, row = (kernel, 1), (1, kernel)
+    sides = (net.conv(net.conv(x, out, first, bias=True), out, second, bias=True)
+             for first, second in ((column, row), (row, column)))  # fmt: skip
     return net.add(*sides)
 
 

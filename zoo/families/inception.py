@@ -17,17 +17,14 @@ _GOOGLENET: tuple[Any, ...] = (
     (256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128),
 )  # fmt: skip
 _ROW, _COLUMN = (1, 7), (7, 1)
+_POOLS = {"avg": ("avg", 3, 1, 1), "max": ("max", 3, 2, 0), "max1": ("max", 3, 1, 1)}
 
 
 def _branch(net: Net, x: Value, layers: Sequence[Any], valid: bool) -> Value:
     """Convolutions in a row; a stride of 2 has no padding, and neither has 3×3 if ``valid``."""
     for layer in layers:
-        if layer == "avg":
-            x = net.pool(x, "avg", 3, 1, 1)
-        elif layer == "max":
-            x = net.pool(x, "max", 3, 2)
-        elif layer == "max1":
-            x = net.pool(x, "max", 3, 1, 1)
+        if isinstance(layer, str):
+            x = net.pool(x, *_POOLS[layer])
         else:
             out, kernel, stride = (*layer, 1)[:3]
             pad = 0 if stride == 2 or (valid and kernel == 3) else None

@@ -17,10 +17,8 @@ def mobilevit(
 ) -> Value:
     """Table 4 of arXiv 2110.02178."""
     if net.resolution % (32 * _PATCH):
-        raise ModelError(
-            f"{net.resolution} pixels do not divide into MobileViT's patches: "
-            f"choose a multiple of {32 * _PATCH}"
-        )
+        raise ModelError(f"{net.resolution} pixels do not divide into MobileViT's patches: "
+                         f"choose a multiple of {32 * _PATCH}")  # fmt: skip
     x = conv_bn(net, net.image(), 16, 3, 2, "swish")
 
     def reduced(x: Value, out: int, stride: int) -> Value:

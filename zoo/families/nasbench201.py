@@ -25,9 +25,8 @@ def parse(cell: str) -> tuple[str, ...]:
     edges = re.findall(r"([a-z0-9_]+)~(\d)", cell)
     if [int(i) for _, i in edges] != [0, 0, 1, 0, 1, 2] or {k for k, _ in edges} - {*OPERATIONS}:
         raise UsageError(
-            f"{cell!r} is no NAS-Bench-201 cell: write it like "
-            "'|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|' "
-            "or as six digits from 0 to 4"
+            f"{cell!r} is no NAS-Bench-201 cell: write six digits from 0 to 4 or like "
+            "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
         )
     return tuple(kind for kind, _ in edges)
 
