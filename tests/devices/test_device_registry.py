@@ -151,7 +151,7 @@ def test_a_board_is_only_reached_the_way_it_can_be() -> None:
         ('[devices.x]\nssh = "a@b"', "missing required field `board`"),
         ('[devices.x]\nboard = "pi4"', "needs either ssh or adb"),
         ('[devices.x]\nboard = "pi4"\nssh = "a@b"\nadb = "c"', "needs either ssh or adb"),
-        ('[devices.x]\nboard = "pi4"\nssh = "nobody"', "devices.x: cannot read 'nobody'"),
+        ('[devices.x]\nboard = "pi4"\nssh = "no:body:x"', "devices.x: cannot read 'no:body:x'"),
         ('[devices.x]\nboard = "pi4"\nshh = "a@b"', "unknown field `shh`"),
         ('[device.x]\nboard = "pi4"', "unknown field `device`"),
         ('[devices."-x"]\nboard = "pi4"\nssh = "a@b"', "'-x' cannot be a device's name"),
