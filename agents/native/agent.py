@@ -13,25 +13,26 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from lwprof.agents import reading
-from lwprof.agents.client import ENVIRONMENTS, Prepared
-from lwprof.agents.messages import BlockRecord, Facts, Output, Runtime
+from lwprof.agents.client import ENVIRONMENTS, Agent, Prepared
+from lwprof.agents.messages import BlockRecord, Facts, Output, Runtime, Snapshot
+from lwprof.agents.native.asking import collect, snapshot
 from lwprof.agents.native.block import NativeBlock
-from lwprof.agents.native.carrier import Carrier, collect
 from lwprof.agents.native.program import NativeProgram, Slot
 from lwprof.agents.native.worker import NativeWorker
+from lwprof.agents.power_messages import Instruments
+from lwprof.agents.targets._carrier import Carrier
 from lwprof.errors import DeviceError, DeviceTransient, HostError, UsageError
 
 _LOAD_S = 900.0
 _HASH_S = 300.0
 
 
-class NativeAgent:
+class NativeAgent(Agent):
     """A device that runs native programs. A context manager.
 
     Args:
@@ -43,30 +44,17 @@ class NativeAgent:
     def __init__(
         self, target: Carrier, *, machine: str | None = None, runtime: str | None = None
     ) -> None:
-        self.target = target
+        super().__init__(target)
+        self._carrier = target
         self._machine = machine
         self._runtime = runtime
-        self._open = False
-        self._facts: Facts | None = None
+        self._is_open = False
         self._programs: dict[str, tuple[NativeProgram, str, str | None]] = {}
-        self._held: set[str] = set()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def alive(self) -> bool:
         """Whether it was opened; processes live only as long as their block."""
-        return self._open
+        return self._is_open
 
     def open(self) -> None:
         """Makes sure that the device answers.
@@ -75,7 +63,7 @@ class NativeAgent:
             DeviceError: it does not.
         """
         self.ping()
-        self._open = True
+        self._is_open = True
 
     def reopen(self) -> None:
         """As ``open``; what the device is said to hold is looked at again."""
@@ -85,19 +73,19 @@ class NativeAgent:
 
     def close(self) -> None:
         """Nothing runs between blocks. May be called again."""
-        self._open = False
+        self._is_open = False
 
     def ping(self) -> float:
         """Seconds for one question and its answer."""
         start = time.monotonic()
-        if self.target.run(["true"]).status != 0:
+        if self._carrier.run(["true"]).status != 0:
             raise DeviceError(f"{self.target.name}: its shell does not run commands")
         return time.monotonic() - start
 
     def facts(self) -> Facts:
         """What the device is; asked for once."""
         if self._facts is None:
-            told = collect(self.target, self._machine)
+            told = collect(self._carrier, self._machine)
             stand_in = self.target.environment
             if stand_in in ENVIRONMENTS[ENVIRONMENTS.index(told["environment"]) :]:
                 told["environment"] = stand_in
@@ -105,6 +93,18 @@ class NativeAgent:
             told["runtimes"] = msgspec.to_builtins(runtimes)
             self._facts = reading.read(told, Facts, self.target.name)
         return self._facts
+
+    def instruments(self) -> Instruments:
+        """None: sensors are read by the ordinary agent, or by shell from the host."""
+        return Instruments(sensors=[], missing=[])
+
+    def state(self) -> Snapshot:
+        """Load, clocks and heat of the device now."""
+        return reading.read(snapshot(self._carrier), Snapshot, self.target.name)
+
+    def leftovers(self) -> list[tuple[dict[str, Any], BlockRecord]]:
+        """None: its blocks do not outlive the host."""
+        return []
 
     def put(self, source: bytes | Path | str) -> str:
         """Makes sure that the device holds a file; it travels once.
@@ -136,7 +136,7 @@ class NativeAgent:
         """
         if program.sha256 not in self._held:
             data = program.executable.read_bytes()
-            path = self.target.install(data, f"lwprof-native-{program.sha256[:16]}")
+            path = self._carrier.install(data, f"lwprof-native-{program.sha256[:16]}")
             self._check(path, program.sha256)
             weights = None if program.weights is None else self._blob(self.put(program.weights))
             self._programs[program.sha256] = (program, path, weights)
@@ -180,7 +180,7 @@ class NativeAgent:
         try:
             data = self.target.pull(name, size)
         finally:
-            self.target.run(["rm", "-f", self._blob(name)])
+            self._carrier.run(["rm", "-f", self._blob(name)])
         return [
             numpy.frombuffer(data, slot.dtype, slot.nbytes // numpy.dtype(slot.dtype).itemsize,
                              slot.offset).reshape(slot.shape)
@@ -189,7 +189,7 @@ class NativeAgent:
 
     def run_block(self, script: Mapping[str, Any], deadline_s: float | None = None) -> BlockRecord:
         """Executes one block; all of it or nothing. See ``Agent.run_block``."""
-        if not self._open:
+        if not self._is_open:
             raise DeviceTransient(f"{self.target.name}: the agent is not running")
         block = NativeBlock(self, script, deadline_s)
         try:
@@ -204,7 +204,7 @@ class NativeAgent:
     def start(self, model: str) -> NativeWorker:
         """A fresh process of a program."""
         program, path, _ = self._program(model)
-        return NativeWorker(self.target.name, self.target.start([path]), program.digest)
+        return NativeWorker(self.target.name, self._carrier.start([path]), program.digest)
 
     def load_step(
         self,
@@ -238,13 +238,13 @@ class NativeAgent:
         return self._programs[model]
 
     def _blob(self, name: str) -> str:
-        return f"{self.target.workdir}/blobs/{name}"
+        return f"{self._carrier.workdir}/blobs/{name}"
 
     def _check(self, path: str, sha256: str) -> None:
         """Damage on the way or on the device's disk is found before it is run."""
-        done = self.target.run(["sha256sum", path], _HASH_S)
+        done = self._carrier.run(["sha256sum", path], _HASH_S)
         if done.status == 0 and not done.stdout.decode("ascii", "replace").startswith(sha256):
-            self.target.run(["rm", "-f", path])
+            self._carrier.run(["rm", "-f", path])
             raise DeviceTransient(f"{self.target.name}: a file was damaged on its way")
 
 

@@ -1,10 +1,11 @@
 """Targets: how the agent's program gets to a device and is spoken to there."""
 
 from lwprof.agents.targets._base import Connection, Target
+from lwprof.agents.targets._carrier import Carrier, Ran
 from lwprof.agents.targets._opening import Addressed, open_target
 from lwprof.agents.targets.local import LocalConnection, LocalTarget, default_workdir
 
 __all__ = [
-    "Addressed", "Connection", "LocalConnection", "LocalTarget", "Target",
+    "Addressed", "Carrier", "Connection", "LocalConnection", "LocalTarget", "Ran", "Target",
     "default_workdir", "open_target",
 ]  # fmt: skip

@@ -63,9 +63,16 @@ def open_target(device: Addressed, known_hosts: Path | None = None) -> Target:
         from lwprof.agents.targets.ssh import SshTarget  # paramiko is slow to import
 
         return SshTarget(device.name, ssh_settings(device, known_hosts))
+    if device.how == "adb":
+        from lwprof.agents.targets.adb import WORKDIR, AdbTarget
+
+        return AdbTarget(
+            device.name, device.serial, python=device.python or "python3",
+            workdir=device.workdir or WORKDIR,
+        )  # fmt: skip
     raise UsageError(
-        f"device {device.name!r} is reached by {device.how}, which this version of lwprof "
-        f"cannot do yet: only devices that are this machine can be measured"
+        f"device {device.name!r} is reached by {device.how}, which lwprof cannot do: only "
+        f"local, ssh and adb devices can be measured"
     )
 
 

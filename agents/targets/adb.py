@@ -13,12 +13,12 @@ import shlex
 import tempfile
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from lwprof.agents.packing import program
-from lwprof.agents.targets._base import Connection, Target
+from lwprof.agents.targets._base import Connection
+from lwprof.agents.targets._carrier import Carrier, Ran
 from lwprof.agents.targets.adb_client import AdbClient, Finished
 from lwprof.agents.targets.adb_connection import AdbConnection
 from lwprof.errors import DeviceError, DeviceTransient, HostError, LwprofError
@@ -35,21 +35,7 @@ _END = re.compile(rb"\r?\nLW_END:(\d+)\r?\n\Z")
 _LASTING = ("No space left", "Read-only file system", "Permission denied", "Not a directory")
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command on the device ended.
-
-    Attributes:
-        status: its exit status; 128 + N after signal N.
-        stderr: empty where the device mixes it into ``stdout`` (before Android 7).
-    """
-
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-
-class AdbTarget(Target):
+class AdbTarget(Carrier):
     """A device of the adb server.
 
     Args:
@@ -72,10 +58,10 @@ class AdbTarget(Target):
         environment: str | None = None,
     ) -> None:
         self.name = name
-        self.workdir = workdir.rstrip("/")
+        self._workdir = workdir.rstrip("/")
         self.environment = environment
         self._serial = serial
-        self._python = python
+        self.python = python
         self._client = client
         self._found: str | None = None
         self._made: set[str] = set()
@@ -94,6 +80,11 @@ class AdbTarget(Target):
         return self._found
 
     @property
+    def workdir(self) -> str:
+        """The folder on the device."""
+        return self._workdir
+
+    @property
     def client(self) -> AdbClient:
         """The adb client."""
         if self._client is None:
@@ -101,14 +92,7 @@ class AdbTarget(Target):
         return self._client
 
     def run(self, argv: Sequence[str], timeout_s: float = _ASK_S) -> Ran:
-        """Runs a command on the device to its end.
-
-        Args:
-            argv: the program and its arguments; no shell of the device interprets them.
-
-        Raises:
-            DeviceTransient: the link was lost, the device is silent, or time is over.
-        """
+        """Runs a command on the device to its end; see ``Carrier``."""
         # A command that ends the shell itself, or a lost link, leaves no end marker.
         line = f"{shlex.join(argv)}; printf '\\nLW_END:%d\\n' $?"
         done = self._adb(["shell", line], timeout_s)
@@ -132,22 +116,18 @@ class AdbTarget(Target):
         self._folder("blobs")
         if self.run(["test", "-f", file]).status != 0:
             self._write(packed.data, file)
-        found = self.run([self._python, "-c", "print(1)"])
+        found = self.run([self.python, "-c", "print(1)"])
         if found.status != 0:
             raise DeviceError(
-                f"{self.name}: {self._python} does not run there, so the ordinary agent cannot: "
+                f"{self.name}: {self.python} does not run there, so the ordinary agent cannot: "
                 f"measure with --runtime tvm, which needs nothing on the phone, or reach a Python "
                 f"of Termux over ssh"
             )
-        return self.start([self._python, "-I", "-u", file, "serve", "--workdir", self.workdir,
+        return self.start([self.python, "-I", "-u", file, "serve", "--workdir", self.workdir,
                            "--silence", str(_SILENCE_S)])  # fmt: skip
 
     def start(self, argv: Sequence[str]) -> Connection:
-        """Starts a program on the device, spoken to over its standard streams.
-
-        Raises:
-            DeviceError: the device cannot carry a stream of bytes.
-        """
+        """Starts a program on the device; see ``Carrier``."""
         if "shell_v2" not in self._features():
             raise DeviceError(
                 f"{self.name}: its adb cannot carry bytes unchanged (shell_v2 is missing): "
@@ -167,14 +147,7 @@ class AdbTarget(Target):
             self._write(source, target)
 
     def install(self, data: bytes, file_name: str) -> str:
-        """Puts a program beside the agent, unless a file of that name is there.
-
-        Args:
-            file_name: carries the hash of ``data``, so that it never goes stale.
-
-        Returns:
-            Its path on the device.
-        """
+        """Puts a program on the device; see ``Carrier``."""
         self._folder("bin")
         target = f"{self.workdir}/bin/{file_name}"
         if self.run(["test", "-x", target]).status != 0:

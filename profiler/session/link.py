@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lwprof.agents import Agent, Facts, open_target
+from lwprof.agents.native import NativeAgent, choose
 from lwprof.device_profiles import Device, find_device, known_hosts_path
 from lwprof.errors import MissingExtra
 from lwprof.profiler.session.options import Settings
@@ -57,6 +58,8 @@ class Link:
         options: dict[str, str | int | float | bool | None] = {}
         if settings.runtime == "tvm":
             options["schedule"] = "tuned" if settings.tune_s else "templates"
+            if isinstance(self.agent, NativeAgent):
+                options["agent"] = "native"
         if settings.input_shapes:
             # The same file at another input size is other work, under the same digest.
             options["input_shapes"] = ";".join(
@@ -110,13 +113,18 @@ class Link:
 
 
 @contextmanager
-def open_device(name: str) -> Iterator[Link]:
+def open_device(name: str, runtime: str | None = None) -> Iterator[Link]:
     """Opens a device by the name that the user gave.
+
+    Args:
+        name: of the registry.
+        runtime: what will be measured, where that is known: it decides which agent runs
+            on a device that lacks it.
 
     Raises:
         DeviceUnknown: no such device.
         HostError, DeviceError: it cannot be reached; says why.
     """
     device = find_device(name)
-    with open_target(device, known_hosts_path()) as target, Agent(target) as agent:
+    with open_target(device, known_hosts_path()) as target, choose(target, runtime) as agent:
         yield Link(device.name, device, agent, agent.facts())

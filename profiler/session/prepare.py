@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lwprof.agents import Agent
+from lwprof.agents.native import NativeAgent
 from lwprof.errors import ModelError, UsageError
 from lwprof.profiler.graph import Graph, Operator, input_specs, materialise, read
 from lwprof.profiler.graph.elements import nbytes
@@ -126,10 +127,32 @@ def _total(values: Sequence[int | None]) -> int | None:
 
 
 def _prepare_tvm(agent: Agent, graph: Graph, settings: Settings, threads: int) -> Prepared:
+    if isinstance(agent, NativeAgent):
+        return _prepare_native(agent, graph, settings, threads)
     from lwprof.profiler.tvm import compile_model
 
     artifact = compile_model(graph, threads=threads, tune_s=settings.tune_s)
     blob = agent.put(artifact.library)
+    runnable = Runnable(blob, input_specs(graph), settings.runtime_options(threads))
+    kernels = tuple(kernel.kernel for kernel in artifact.kernels)
+    schedules = {kernel.kernel.runtime_node: kernel.schedule for kernel in artifact.kernels}
+    return Prepared(graph, runnable, kernels, schedules)
+
+
+def _prepare_native(
+    agent: NativeAgent, graph: Graph, settings: Settings, threads: int
+) -> Prepared:
+    """Compiles for the device's processor, and carries program and weights there once."""
+    from lwprof.profiler.tvm.native import compile_native
+
+    if settings.tune_s:
+        raise UsageError(
+            "TVM cannot tune for a device that runs the native agent, since it would have to time "
+            "there: drop --tune"
+        )
+    facts = agent.facts()
+    artifact = compile_native(graph, machine=facts.machine, threads=threads)
+    blob = agent.put_program(artifact.program)
     runnable = Runnable(blob, input_specs(graph), settings.runtime_options(threads))
     kernels = tuple(kernel.kernel for kernel in artifact.kernels)
     schedules = {kernel.kernel.runtime_node: kernel.schedule for kernel in artifact.kernels}

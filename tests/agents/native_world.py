@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from lwprof.agents.targets import Connection, LocalConnection, LocalTarget
+from lwprof.agents.targets import Carrier, Connection, LocalConnection, LocalTarget, Ran
 
 QEMU = {
     "aarch64": shutil.which("qemu-aarch64-static"),
@@ -17,27 +16,40 @@ QEMU = {
 }
 
 
-@dataclass(frozen=True)
-class Ran:
-    status: int
-    stdout: bytes
-
-
-class NativeTarget(LocalTarget):
-    """The local target, with what native programs need besides.
+class NativeTarget(Carrier):
+    """This machine, with its agent's work folder in ``folder``.
 
     Args:
         machine: programs of other machines than this run under an emulator.
     """
 
-    def __init__(self, workdir: Path, machine: str) -> None:
-        super().__init__("native", workdir=workdir)
+    def __init__(self, folder: Path, machine: str) -> None:
+        self.name = "native"
         self.environment = "emulated" if QEMU[machine] else None
+        self._local = LocalTarget("native", workdir=folder)
         self._emulator = [QEMU[machine]] if QEMU[machine] else []
+        self._connections: list[Connection] = []
+
+    @property
+    def workdir(self) -> str:
+        return str(self._local.workdir)
+
+    def open(self) -> Connection:
+        return self._local.open()
+
+    def push(self, source: bytes | Path, sha256: str) -> None:
+        self._local.push(source, sha256)
+
+    def pull(self, sha256: str, limit_bytes: int) -> bytes:
+        return self._local.pull(sha256, limit_bytes)
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
 
     def run(self, argv: Sequence[str], timeout_s: float = 60.0) -> Ran:
         done = subprocess.run(argv, capture_output=True, timeout=timeout_s, check=False)
-        return Ran(done.returncode, done.stdout)
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, argv: Sequence[str]) -> Connection:
         made = LocalConnection(self.name, [*map(str, self._emulator), *argv], {})
@@ -45,7 +57,7 @@ class NativeTarget(LocalTarget):
         return made
 
     def install(self, data: bytes, file_name: str) -> str:
-        file = self.workdir / "bin" / file_name
+        file = self._local.workdir / "bin" / file_name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
         file.chmod(0o755)

@@ -1,55 +1,22 @@
-"""What the native agent needs of a target, and what it asks of a device by shell."""
+"""What is asked of a device by its shell alone, so that nothing need be installed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lwprof.agents.native import rawfacts
 from lwprof.agents.program.system import cpu_list
-from lwprof.agents.targets import Connection
+from lwprof.agents.targets._carrier import Carrier
 from lwprof.errors import DeviceError
 
 _MARK = "@@lwprof@@"
 _ASK_S = 60.0
 
 
-class Ran(Protocol):
-    """How a command on a device ended."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def stdout(self) -> bytes: ...
-
-
-class Carrier(Protocol):
-    """A target that can also install and start programs of our own.
-
-    Attributes:
-        workdir: the folder on the device; blobs lie in ``blobs`` below it.
-    """
-
-    name: str
-    environment: str | None
-    workdir: Any
-
-    def run(self, argv: Sequence[str], timeout_s: float = ...) -> Ran: ...
-
-    def start(self, argv: Sequence[str]) -> Connection: ...
-
-    def install(self, data: bytes, file_name: str) -> str: ...
-
-    def push(self, source: bytes | Path, sha256: str) -> None: ...
-
-    def pull(self, sha256: str, limit_bytes: int) -> bytes: ...
-
-
 def collect(carrier: Carrier, machine: str | None) -> dict[str, Any]:
-    """What a device is, asked by shell alone, so that nothing need be installed.
+    """What a device is.
 
     Args:
         machine: what its programs are made for, where that is known better.
@@ -71,6 +38,14 @@ def collect(carrier: Carrier, machine: str | None) -> dict[str, Any]:
         "page_bytes": int(pages[0]) if pages and pages[0].isdigit() else None,
     }
     return rawfacts.facts(told, files, _properties(carrier))
+
+
+def snapshot(carrier: Carrier) -> dict[str, Any]:
+    """Load, clocks and heat now, as ``messages.Snapshot`` has them."""
+    files = _files(carrier, (*rawfacts.SNAPSHOT_FILES, "/proc/uptime"))
+    # Its seconds since the boot are those of the monotonic clock, short of time asleep.
+    seconds = files.get("/proc/uptime", "0").split()[:1]
+    return rawfacts.snapshot(int(float((seconds or ["0"])[0]) * 1e9), files)
 
 
 def _files(carrier: Carrier, patterns: Sequence[str]) -> dict[str, str]:
