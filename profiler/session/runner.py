@@ -65,14 +65,19 @@ class Runner:
         """Finished blocks of one arm of one subject, in the order in which they ran."""
         return [b for b in self.done if b.arm == arm and b.subject == subject]
 
-    def execute(self, arm: str, subject: str, script: Mapping[str, Any]) -> Block:
+    def execute(
+        self, arm: str, subject: str, script: Mapping[str, Any], *, needed: bool = False
+    ) -> Block:
         """Runs one block and stores it.
+
+        Args:
+            needed: run it even when the budget is spent: without it there is no result.
 
         Raises:
             BudgetSpent: the device time is used up; nothing was run.
             DeviceError: it failed, and trying again did not help.
         """
-        if self.spent_s >= self.budget_s:
+        if self.spent_s >= self.budget_s and not needed:
             raise BudgetSpent
         if self.guard is not None:
             self.guard.before(
