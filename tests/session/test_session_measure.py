@@ -69,7 +69,7 @@ def test_raw_samples_are_in_the_store(measured) -> None:  # type: ignore[no-unty
 
 def test_an_interrupted_run_goes_on_where_it_stopped(measured, tmp_path) -> None:  # type: ignore[no-untyped-def]
     store = str(tmp_path / "m.db")
-    short = api.measure([str(measured.path)], threads=1, rel_ci=0.001, budget_s=3, store=store)
+    short = api.measure([str(measured.path)], threads=1, rel_ci=0.001, budget_s=4, store=store)
     with open_store(store) as database:
         first = {block.block_id for block in database.blocks(run=short.run_id)}
         # What a kill would have left: the run without its end.
@@ -77,7 +77,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measured, tmp_path) -> None
             from sqlalchemy import text
 
             connection.execute(text("update runs set finished_utc = null"))
-    again = api.measure([str(measured.path)], threads=1, rel_ci=0.001, budget_s=6, store=store)
+    again = api.measure([str(measured.path)], threads=1, rel_ci=0.001, budget_s=20, store=store)
     with open_store(store) as database:
         ids = [block.block_id for block in database.blocks()]
     assert again.run_id == short.run_id
