@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,10 +77,14 @@ def with_interval(estimate: Estimate | None, unit: str) -> str:
 
 
 @contextmanager
-def progress_line() -> Iterator[Progress]:
-    """A progress bar on standard error while it is a terminal; silence otherwise."""
+def progress_lines() -> Iterator[Callable[[str], Progress]]:
+    """Progress bars on standard error while it is a terminal; silence otherwise.
+
+    Gives a function that adds a line, under a name where there are several, and returns what
+    reports to it.
+    """
     if not sys.stderr.isatty():
-        yield lambda *_: None
+        yield lambda _: lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -92,10 +96,23 @@ def progress_line() -> Iterator[Progress]:
         console=Console(stderr=True, markup=False),
         transient=True,
     )
-    with bar:
-        task = bar.add_task("starting", total=None)
+
+    def line(name: str) -> Callable[[str, float, float], None]:
+        title = f"{name}: " if name else ""
+        task = bar.add_task(f"{title}starting", total=None)
 
         def report(text: str, spent_s: float, expected_s: float) -> None:
-            bar.update(task, description=printable(text), completed=spent_s, total=expected_s)
+            described = title + printable(text)
+            bar.update(task, description=described, completed=spent_s, total=expected_s)
 
-        yield report
+        return report
+
+    with bar:
+        yield line
+
+
+@contextmanager
+def progress_line() -> Iterator[Progress]:
+    """One progress bar; see ``progress_lines``."""
+    with progress_lines() as lines:
+        yield lines("")
