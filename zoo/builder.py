@@ -103,6 +103,7 @@ class Net(Graph):
         groups: int = 1, dilation: int = 1, bias: bool = False,
     ) -> Value:  # fmt: skip
         """Convolution to ``out`` channels; ``pad`` defaults to "same" for odd kernels."""
+        _check_size((out, x.channels // groups), x)
         weight = self.draw_weight((out, x.channels // groups, *_pair(kernel)))
         offset = self.draw((out,), 0.02) if bias else None
         return self.conv_with(x, weight, offset, stride, pad=pad, groups=groups, dilation=dilation)
@@ -114,10 +115,8 @@ class Net(Graph):
         """Convolution with given ``weight`` (out, in / groups, kh, kw) and ``bias`` (out,)."""
         kernel, strides = weight.shape[2:], _pair(stride)
         pads = _pair(pad) if pad is not None else tuple((k - 1) // 2 * dilation for k in kernel)
-        size = tuple(
-            (n + 2 * p - dilation * (k - 1) - 1) // s + 1
-            for n, p, k, s in zip(x.shape[2:], pads, kernel, strides, strict=True)
-        )
+        size = [(n + 2 * p - dilation * (k - 1) - 1) // s + 1
+                for n, p, k, s in zip(x.shape[2:], pads, kernel, strides, strict=True)]  # fmt: skip
         _check_size(size, x)
         inputs: list[Value | str] = [x, self.parameter(weight)]
         if bias is not None:
@@ -141,11 +140,7 @@ class Net(Graph):
         return self.op("BatchNormalization", [x, *inputs], x.shape, norm.power, epsilon=norm.eps)
 
     def batch_norm(self, x: Value, gain: float = 1.0) -> Value:
-        """Batch normalisation in its inference form; ``gain`` is the size of the result.
-
-        The last one of a residual branch has a gain below one, as trained networks do,
-        so that the sum over many blocks stays of order one.
-        """
+        """Batch normalisation in its inference form; ``gain`` is the size of the result."""
         return self.norm_with(x, self.draw_norm(x, gain))
 
     def layer_norm(self, x: Value, eps: float = 1e-6) -> Value:
@@ -157,6 +152,7 @@ class Net(Graph):
 
     def linear(self, x: Value, out: int) -> Value:
         """Fully connected layer over the last axis: a Gemm for matrices, else MatMul and Add."""
+        _check_size((out,), x)
         weight, shape = self.draw_weight((out, x.shape[-1])), (*x.shape[:-1], out)
         bias, power = self.draw((out,), 0.02), self.gain * x.power
         if len(shape) == 2:
@@ -181,10 +177,9 @@ class Net(Graph):
                 return self.op("Mul", [x, self.op("Sigmoid", [x], x.shape)], x.shape)
             case "gelu":
                 erf = self.op("Erf", [self.op("Div", [x, self.number(2**0.5)], x.shape)], x.shape)
+                erf = self.op("Add", [erf, self.number(1)], x.shape)
                 half = self.op("Mul", [x, self.number(0.5)], x.shape)
-                return self.op(
-                    "Mul", [half, self.op("Add", [erf, self.number(1)], x.shape)], x.shape
-                )
+                return self.op("Mul", [half, erf], x.shape)
             case "prelu":
                 slope = self.parameter(self.draw((x.channels, 1, 1), 0.02, 0.25), "slope")
                 return self.op("PRelu", [x, slope], x.shape)
@@ -199,10 +194,8 @@ class Net(Graph):
         size = []
         for n, p, k, s in zip(x.shape[2:], pads, kernels, strides, strict=True):
             span = n + 2 * p - k
-            steps = -(-span // s) if ceil else span // s
-            if ceil and steps * s >= n + p:  # a window must start inside the input
-                steps -= 1
-            size.append(steps + 1)
+            # With ceil, too, a window must start inside the input.
+            size.append(1 + (min(-(-span // s), (n + p - 1) // s) if ceil else span // s))
         _check_size(size, x)
         if kind == "max":
             name, mean, var = "MaxPool", x.mean + x.std, 0.6 * x.std**2
@@ -243,14 +236,16 @@ class Net(Graph):
 
     def add(self, x: Value, y: Value) -> Value:
         """Element-wise sum."""
-        shape = np.broadcast_shapes(x.shape, y.shape)
         mean = x.mean + y.mean
-        return self.op("Add", [x, y], shape, mean**2 + x.std**2 + y.std**2, mean)
+        return self.op(
+            "Add", [x, y], _broadcast(x.shape, y.shape), mean**2 + x.std**2 + y.std**2, mean
+        )
 
     def mul(self, x: Value, y: Value) -> Value:
         """Element-wise product, with broadcasting."""
-        shape = np.broadcast_shapes(x.shape, y.shape)
-        return self.op("Mul", [x, y], shape, x.power * y.power, x.mean * y.mean)
+        return self.op(
+            "Mul", [x, y], _broadcast(x.shape, y.shape), x.power * y.power, x.mean * y.mean
+        )
 
     def concat(self, values: Sequence[Value], axis: int = 1) -> Value:
         """Concatenation along ``axis``; one value alone is returned unchanged."""
@@ -259,6 +254,7 @@ class Net(Graph):
         extents = [v.shape[axis] for v in values]
         shape = list(values[0].shape)
         shape[axis] = sum(extents)
+        _broadcast(*((*v.shape[:axis], *v.shape[axis + 1 :]) for v in values))
         parts = [(v.power * n, v.mean * n) for v, n in zip(values, extents, strict=True)]
         power, mean = (sum(column) / sum(extents) for column in zip(*parts, strict=True))
         return self.op("Concat", values, shape, power, mean, axis=axis)
@@ -297,9 +293,15 @@ def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise ModelError(f"maps of {' and '.join(map(str, shapes))} cannot be joined: choose "
+                         "another resolution, such as a multiple of 32") from error  # fmt: skip
+
+
 def _check_size(size: Sequence[int], x: Value) -> None:
     if min(size) < 1:
-        raise ModelError(
-            f"nothing is left of the {x.shape[2]}×{x.shape[3]} map at {x.name!r}: "
-            "choose a larger resolution"
-        )
+        raise ModelError(f"nothing is left behind {x.name!r}, {'×'.join(map(str, x.shape[1:]))}: "
+                         "choose a larger resolution or width")  # fmt: skip

@@ -10,6 +10,7 @@ import csv
 import difflib
 import importlib
 import pkgutil
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,13 +26,11 @@ _EXTERNAL_BYTES = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One line of networks.csv; the counts are per sample at the network's defaults.
+    """One line of networks.csv: a network at its defaults, batch 1.
 
     Attributes:
-        year: of the paper.
-        paper: title and arXiv number or venue.
-        published_params: learned parameters of the published implementation, where one is known.
-        published_macs: multiply-accumulates.
+        year, paper: when; title and arXiv number or venue.
+        published_params, published_macs: None where none are known.
         source: where the two are from, and under which convention.
         params, macs, peak_memory_bytes: what `lwprof.profiler.graph` counts.
     """
@@ -168,25 +167,29 @@ def save(
     name: str, path: str | Path, *, precision: str = "float32", weights: str = "seeded",
     seed: int = 0, **given: Any,
 ) -> list[Path]:  # fmt: skip
-    """Writes the network to ``path``; weights above 1 GB stream to ``<path>.data``.
-
-    Returns:
-        The files written.
+    """Writes the network to ``path``, weights above 1 GB to ``<path>.data``; returns the files.
 
     Raises:
-        UsageError, ModelError: as `build`.
+        UsageError: as `build`, or the file cannot be written.
+        ModelError: as `build`.
     """
     from lwprof.zoo.weights import ConstantWeights, StreamedWeights
 
     entry, source, counted = find(name), _source(weights, seed), ConstantWeights()
     path, beside = Path(path), Path(f"{path}.data")
     model = _build(entry, given, precision, counted)
-    if weights == "none" or counted.drawn * PRECISIONS[precision] < _EXTERNAL_BYTES:
-        path.write_bytes(_build(entry, given, precision, source).SerializeToString())
-        return [path]
-    with beside.open("wb") as file:
-        model = _build(entry, given, precision, StreamedWeights(seed, file, beside.name))
-    path.write_bytes(model.SerializeToString())
+    needed = counted.drawn * PRECISIONS[precision]
+    try:
+        if weights == "none" or needed < _EXTERNAL_BYTES:
+            path.write_bytes(_build(entry, given, precision, source).SerializeToString())
+            return [path]
+        if needed > (free := shutil.disk_usage(beside.parent).free):
+            raise UsageError(f"{path} needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free")
+        with beside.open("wb") as file:
+            model = _build(entry, given, precision, StreamedWeights(seed, file, beside.name))
+        path.write_bytes(model.SerializeToString())
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
     return [path, beside]
 
 
@@ -195,6 +198,8 @@ def _source(weights: str, seed: int) -> Any:
 
     if weights not in ("seeded", "none"):
         raise UsageError(f"weights can be 'seeded' or 'none', not {weights!r}")
+    if seed < 0:
+        raise UsageError(f"a seed is a whole number from 0, not {seed}")
     return SeededWeights(seed) if weights == "seeded" else ConstantWeights()
 
 
@@ -205,7 +210,7 @@ def _build(entry: Network, given: dict[str, Any], precision: str, weights: Any) 
             raise UsageError(f"{entry.name} takes no {key}; it takes {', '.join(entry.options)}")
         if not 0 < value < 10**6 or (key != "width" and value != int(value)):
             kind = "number" if key == "width" else "whole number"
-            raise UsageError(f"{key} must be a positive {kind}, not {value!r}")
+            raise UsageError(f"{key} must be a positive {kind} below a million, not {value!r}")
     return _draw(entry.name, entry.function, entry.settings, entry.options | chosen, precision,
                  weights)  # fmt: skip
 

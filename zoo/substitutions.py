@@ -46,13 +46,12 @@ def substitutions(channels: int = 64, resolution: int = 28) -> tuple[Substitutio
     """
     n = channels
 
-    def pair(
-        name: str, formula: str, ratio: float, before: list[_Layer], after: list[_Layer]
-    ) -> Substitution:
-        drawn = [draw(_chain, name=f"{name}_{form}", layers=layers, channels=n,
-                      resolution=resolution)
-                 for form, layers in (("original", before), ("replacement", after))]  # fmt: skip
-        return Substitution(name, formula, ratio, *drawn)
+    def pair(name: str, formula: str, ratio: float, *forms: list[_Layer]) -> Substitution:
+        original, replacement = (
+            draw(_chain, name=name, layers=layers, channels=n, resolution=resolution)
+            for layers in forms
+        )
+        return Substitution(name, formula, ratio, original, replacement)
 
     def conv(kernel: Pair, out: int = n, groups: int = 1) -> _Layer:
         return lambda net, x: net.conv(x, out, kernel, groups=groups)

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import onnx
 
+from lwprof.errors import ModelError
+
 # Smallest magnitude stored: the smallest normal float16, so that no precision holds denormals.
 _SMALLEST = 2.0**-14
 ONNX_TYPES = {"float32": onnx.TensorProto.FLOAT, "float16": onnx.TensorProto.FLOAT16}
@@ -18,10 +20,11 @@ class SeededWeights:
 
     Attributes:
         constant: True where a parameter is one number repeated, expanded when the model is loaded.
+        most: numbers that a model can hold.
         drawn: numbers drawn so far.
     """
 
-    constant = False
+    constant, most = False, 2.0**29
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.Generator(np.random.SFC64(seed))
@@ -30,6 +33,8 @@ class SeededWeights:
     def draw(self, shape: tuple[int, ...], std: float, mean: float) -> Any:
         """A float32 array of ``shape``, normal around ``mean``."""
         self.drawn += math.prod(shape)
+        if self.drawn > self.most:
+            raise ModelError("a model in memory holds 2 GB: write larger ones by lwprof.zoo.save")
         array = self._generator.standard_normal(shape, dtype=np.float32)
         array *= np.float32(std)
         if mean:
@@ -49,6 +54,8 @@ class StreamedWeights(SeededWeights):
         file: takes the data.
         location: name of the file, as seen from the model's folder.
     """
+
+    most = math.inf
 
     def __init__(self, seed: int, file: BinaryIO, location: str) -> None:
         super().__init__(seed)

@@ -14,14 +14,13 @@ from lwprof import zoo
 from lwprof.zoo import blocks
 from lwprof.zoo.families import (
     addernet,
-    alexnet,
+    chains,
     darts,
     dual_pooling,
     fbnet,
     gcn,
     ghostnet,
     inception,
-    mobilevit,
     nasbench201,
     nasnet,
     repvgg,
@@ -106,7 +105,7 @@ def test_local_response_normalisation() -> None:
             y[:, c] = x[:, c] / (2 + 1e-4 / 5 * (near**2).sum(1)) ** 0.75
         return y
 
-    check(MAP, alexnet.local_norm, reference)
+    check(MAP, chains.local_norm, reference)
 
 
 def squeeze_excite(r: Layers, x: Any, act: str, gate: str) -> Any:
@@ -411,7 +410,7 @@ def test_mobilevit_block_attends_over_equal_places_of_patches() -> None:
         y = r.conv_bn(y, 1, "swish")
         return r.conv_bn(np.concatenate([x, y], 1), 1, "swish")
 
-    check((2, 6, 8, 6), lambda net, x: mobilevit._block(net, x, 16, 2), reference)
+    check((2, 6, 8, 6), lambda net, x: transformers.mobilevit_block(net, x, 16, 2), reference)
 
 
 def test_references_can_fail() -> None:

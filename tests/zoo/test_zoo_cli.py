@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -48,13 +50,53 @@ def test_build_without_weights_writes_kilobytes(tmp_path: Path) -> None:
     assert path.stat().st_size < 10_000
 
 
-def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(tmp_path / "x.onnx")
-    assert _lwprof("zoo", "build", "resnet51", "-o", path) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert _lwprof("zoo", "build", "resnet50", "-o", str(tmp_path / "no" / "x.onnx")) == 2
-    assert _lwprof("zoo", "--survey", "build", "resnet50", "-o", path) == 2
-    assert not Path(path).exists()
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resnet51"], "did you mean resnet50"),
+        (["lenet5", "--width", "0.5"], "lenet5 takes no width; it takes classes, batch"),
+        (["lenet5", "--seed", "-1"], "a seed is a whole number from 0"),
+        (["lenet5", "--batch", "0"], "batch must be a positive whole number"),
+        (["alexnet", "--resolution", "8"], "choose a larger resolution"),
+        (["alexnet", "--resolution", "eight"], "not a valid integer"),
+        (["mobilevit_s", "--resolution", "200"], "choose a multiple of 64"),
+        (["gcn_resnet50", "--resolution", "100"], "choose another resolution"),
+        (["resnet18", "--width", "0.001"], "choose a larger resolution or width"),
+        (["vgg16", "--width", "nan"], "width must be a positive number"),
+        (["vgg16", "--width", "9999"], "GB, and"),
+        (["lenet5", "--precision", "int8"], "'float32', 'float16'"),
+        (["lenet5", "--weights", "trained"], "'seeded', 'none'"),
+    ],
+)
+def test_wrong_inputs_are_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.onnx"
+    assert _lwprof("zoo", "build", *arguments, "-o", str(path)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("place", ["no/x.onnx", ".", "/proc/x.onnx"])
+def test_files_that_cannot_be_written_are_one_line(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _lwprof("zoo", "build", "lenet5", "-o", str(tmp_path / place)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cannot write" in error
+
+
+def test_options_of_the_list_do_not_go_with_build(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    assert _lwprof("zoo", "--survey", "build", "lenet5", "-o", str(path)) == 2
+    assert not path.exists()
+
+
+def test_a_model_goes_down_a_pipe() -> None:
+    command = [sys.executable, "-m", "lwprof", "zoo", "build", "lenet5", "-o", "-"]
+    piped = subprocess.run(command, check=True, capture_output=True).stdout
+    assert onnx.load_from_string(piped) == zoo.build("lenet5")
 
 
 def test_the_survey_is_within_what_its_remarks_say(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,25 @@ def test_a_resolution_that_does_not_fit_is_refused() -> None:
         zoo.build("alexnet", resolution=16, weights="none")
     with pytest.raises(ModelError, match="multiple of 64"):
         zoo.build("mobilevit_s", resolution=224, weights="none")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_resolution_is_valid_or_refused(seed: int) -> None:
+    choose = random.Random(seed)
+    name = choose.choice([n for n, e in zoo.networks().items() if "resolution" in e.options])
+    try:
+        model = zoo.build(name, resolution=choose.randint(1, 300), weights="none")
+    except ModelError as error:
+        assert "resolution" in str(error) or "multiple" in str(error)
+        return
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    declared = [_shape(output) for output in model.graph.output]
+    assert declared == [_shape(output) for output in inferred.graph.output]
+
+
+def test_a_model_in_memory_ends_at_two_gigabytes() -> None:
+    with pytest.raises(ModelError, match="lwprof.zoo.save"):
+        zoo.build("vgg16", width=4000)
 
 
 def test_options_change_the_shapes() -> None:

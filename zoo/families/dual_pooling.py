@@ -1,4 +1,4 @@
-"""Dual-pooling attention (arXiv 1807.06521): mean and maximum of each channel, judged by one shared network."""
+"""Dual-pooling attention (arXiv 1807.06521): a shared network judges channels' mean and maximum."""
 
 from lwprof.zoo.blocks import Net, Value, classifier, conv_bn
 from lwprof.zoo.registry import network
@@ -16,15 +16,13 @@ def attentive(net: Net) -> Value:
 
 def dual_pooling(net: Net, x: Value, reduction: int = 16) -> Value:
     """``x`` times the sigmoid of the sum of a shared two-layer network on both poolings."""
-    shapes = (
-        (x.channels // reduction, x.channels, 1, 1),
-        (x.channels, x.channels // reduction, 1, 1),
-    )
-    weights = [net.parameter(net.draw_weight(shape)) for shape in shapes]
+    n, channels, few = *x.shape[:2], x.channels // reduction
+    shapes = ((few, channels, 1, 1), (channels, few, 1, 1))
+    down, up = (net.parameter(net.draw_weight(shape)) for shape in shapes)
 
     def shared(y: Value) -> Value:
-        y = net.act(net.op("Conv", [y, weights[0]], (y.shape[0], *shapes[0][:1], 1, 1)), "relu")
-        return net.op("Conv", [y, weights[1]], x.shape[:2] + (1, 1))
+        y = net.act(net.op("Conv", [y, down], (n, few, 1, 1)), "relu")
+        return net.op("Conv", [y, up], (n, channels, 1, 1))
 
     both = net.add(*(shared(net.global_pool(x, kind)) for kind in ("avg", "max")))
     return net.mul(x, net.act(both, "sigmoid"))

@@ -31,5 +31,4 @@ _SCALED = (
     (1.6, 2.2, 456), (1.8, 2.6, 528), (2.0, 3.1, 600),
 )  # fmt: skip
 for _i, (_width, _depth, _resolution) in enumerate(_SCALED):
-    _named = network(f"efficientnet_b{_i}", resolution=_resolution, width=_width, depth=_depth)
-    _named(efficientnet)
+    network(f"efficientnet_b{_i}", resolution=_resolution, width=_width, depth=_depth)(efficientnet)

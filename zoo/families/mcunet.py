@@ -1,5 +1,7 @@
 """MCUNet: inverted residuals found by TinyNAS to fit a microcontroller's SRAM and flash."""
 
+from typing import Any
+
 from lwprof.zoo.blocks import Net, Value, classifier, conv_bn, inverted_residual
 from lwprof.zoo.registry import network
 
@@ -27,9 +29,7 @@ _IN4 = (32, 16, (24, 2, ((7, 3), (3, 5), (5, 4))), (40, 2, ((7, 5), (3, 4), (7, 
 @network("mcunet_in2", resolution=160, layers=_IN2)
 @network("mcunet_in3", resolution=176, layers=_IN3)
 @network("mcunet_in4", resolution=160, layers=_IN4)
-def mcunet(
-    net: Net, layers: tuple[int, int, tuple[int, int, tuple[tuple[int, int], ...]]]
-) -> Value:
+def mcunet(net: Net, layers: tuple[int, int, tuple[int, int, Any]]) -> Value:
     """The released configurations of arXiv 2007.10319."""
     stem, first, *stages = layers
     x = conv_bn(net, net.image(), stem, 3, 2, "relu6")

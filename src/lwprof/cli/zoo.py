@@ -62,7 +62,9 @@ def command(context: click.Context, survey: bool, json_path: str | None) -> None
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the weights.")
 @click.option("--json", "json_path", metavar="FILE|-", help=_JSON_HELP)
 def build(name: str, output: str, json_path: str | None, **options: Any) -> None:
-    """Writes the network NAME; weights above 1 GB go to FILE.data beside it.
+    """Writes the network NAME to FILE, or to standard output for '-'.
+
+    Weights above 1 GB go to FILE.data beside it.
 
     Example: lwprof zoo build mobilenet_v2 -o small.onnx --width 0.5 --resolution 160
     """
@@ -70,6 +72,11 @@ def build(name: str, output: str, json_path: str | None, **options: Any) -> None
 
     check_writable(output)
     check_writable(json_path)
+    if output == "-":
+        if json_path is not None:
+            raise click.UsageError("standard output takes the model: leave --json away")
+        click.get_binary_stream("stdout").write(zoo.build(name, **options).SerializeToString())
+        return
     written = zoo.save(name, output, **options)
     files = [{"path": str(path), "bytes": path.stat().st_size} for path in written]
     if json_path is not None:

@@ -1,4 +1,4 @@
-"""LeNet-5, AlexNet and ZFNet: convolutions and poolings, then fully connected layers."""
+"""Chains: LeNet-5, AlexNet, ZFNet, VGG. Convolutions and poolings, then fully connected layers."""
 
 from lwprof.zoo.blocks import Net, Value, conv_act, three_layer_classifier
 from lwprof.zoo.registry import network
@@ -53,3 +53,15 @@ def zfnet(net: Net) -> Value:
 def local_norm(net: Net, x: Value) -> Value:
     """Response normalisation over five neighbouring channels, with the paper's constants."""
     return net.op("LRN", [x], x.shape, size=5, alpha=1e-4, beta=0.75, bias=2.0)
+
+
+@network("vgg16", width=1.0, depths=(2, 2, 3, 3, 3))
+@network("vgg19", width=1.0, depths=(2, 2, 4, 4, 4))
+def vgg(net: Net, depths: tuple[int, ...]) -> Value:
+    """Configurations D and E of Table 1 of arXiv 1409.1556."""
+    x = net.image()
+    for depth, channels in zip(depths, (64, 128, 256, 512, 512), strict=True):
+        for _ in range(depth):
+            x = conv_act(net, x, int(channels * net.width))
+        x = net.pool(x, "max", 2, 2)
+    return three_layer_classifier(net, net.adaptive_pool(x, 7), int(4096 * net.width))
