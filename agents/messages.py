@@ -10,16 +10,18 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
+from lwprof.agents import message_kinds
 from lwprof.agents.message_kinds import (
     Count,
     Fraction,
-    Message,
     Nanoseconds,
     Seconds,
     Sha256,
     Text,
 )
 from lwprof.agents.power_messages import EnergyResult
+
+Message = message_kinds.Message
 
 
 class Hello(Message, frozen=True):
@@ -29,6 +31,12 @@ class Hello(Message, frozen=True):
     pid: Annotated[int, Meta(ge=1, le=2**31)]
     python: Text = ""
     agent_sha256: Text = ""
+
+
+class Pong(Message, frozen=True):
+    """The answer to a ping: the device's monotonic clock."""
+
+    monotonic_ns: Nanoseconds
 
 
 class Cluster(Message, frozen=True):

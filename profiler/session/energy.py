@@ -7,23 +7,29 @@ network's windows never enter the kernels' solution, so their sum can be checked
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lwprof.agents import Agent
+from lwprof.errors import UsageError
 from lwprof.profiler.session import blocks as reading
 from lwprof.profiler.session import energy_blocks
 from lwprof.profiler.session.chains import LONG, SHORT
+from lwprof.profiler.session.energy_result import ModelEnergy
 from lwprof.profiler.session.isolated import MANY, VISITS, Bench
-from lwprof.profiler.session.meter import Meter
+from lwprof.profiler.session.meter import Meter, choose, instruments_of, why_none
+from lwprof.profiler.session.options import Effort, Settings
+from lwprof.profiler.session.prepare import Prepared
+from lwprof.profiler.session.result import ModelResult
 from lwprof.profiler.session.runner import BudgetSpent, Runner
 from lwprof.profiler.session.scripts import Runnable
 from lwprof.profiler.statistics import Estimate
 from lwprof.profiler.statistics.energy import Energy, Visit, energy_interval, rounding_w
 from lwprof.profiler.statistics.kernel_energy import (
-    EnergyClosure,
     Kernels,
     Loop,
     Solved,
@@ -36,6 +42,9 @@ from lwprof.profiler.statistics.power import SensorRefused
 MODEL, LOOPS = "energy", "energy_loops"
 """Arms: whole models, and loops of single kernels."""
 
+LATENCY_SHARE = 0.6
+"""Of the device time, where energy is measured as well; the rest is for that."""
+
 BLOCKS = 12
 ROUNDS = 6
 _LOOPS_PER_PROCESS = 12
@@ -43,28 +52,6 @@ _CALL, _GAP = "call", "gap"
 # Below this many visits an interval says next to nothing.
 _LEAST_VISITS = 3
 _MOST_REFUSED = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEnergy:
-    """Energy of one inference, and of its kernels by workload.
-
-    Attributes:
-        total: intervals; None where the readings were refused.
-        scope: which rails, what they include.
-        refused: why there is no energy.
-        kernels: joules above idle of one execution, by workload.
-        group: workloads that the loops cannot tell apart; ``group_j``: of all of them together.
-        closure: the kernels' sum against the model's own windows.
-    """
-
-    total: Energy | None
-    scope: Mapping[str, Any]
-    refused: str | None = None
-    kernels: Mapping[str, Estimate] = field(default_factory=dict)
-    group: tuple[str, ...] = ()
-    group_j: Estimate | None = None
-    closure: EnergyClosure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,3 +300,66 @@ def run(campaign: EnergyCampaign, bench: Bench, keys: Sequence[str],
     except BudgetSpent:
         spent = True
     return (solved(campaign.rounds(plan), plan) if plan else None), spent
+
+
+def meter_for(agent: Agent, settings: Settings, effort: Effort) -> Meter | None:
+    """The sensor of this session; None where energy is not wanted or not to be had.
+
+    Raises:
+        UsageError: energy was insisted on and there is no sensor, or no such rail.
+    """
+    if effort.energy is False:
+        return None
+    found = instruments_of(agent)
+    provider = settings.provider.removesuffix("ExecutionProvider")
+    meter = choose(found, provider, effort.rails)
+    if meter is None and effort.energy and effort.assumed_power_w is None:
+        raise UsageError(f"this device's energy cannot be measured: {why_none(found)}")
+    return meter
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model whose energy is wanted, and the seconds of one inference."""
+
+    prepared: Prepared
+    latency_s: float
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """How often each workload runs in one inference."""
+        return {k: float(n) for k, n in Counter(
+            kernel.workload.key for kernel in self.prepared.kernels).items()}  # fmt: skip
+
+
+def complete(
+    results: Sequence[ModelResult],
+    subjects: Sequence[Subject],
+    runner: Runner,
+    effort: Effort,
+    meter: Meter | None,
+    affinity: Sequence[int],
+    bench: Bench,
+    chains: Mapping[str, Runnable],
+) -> list[ModelResult]:
+    """The results with their energy: measured, assumed where that was asked for, or none.
+
+    Args:
+        results: of the same models as ``subjects``, in their order.
+        bench: single-kernel models of the run; ``chains``: the synthetic chains.
+    """
+    if meter is None:
+        if effort.assumed_power_w is None:
+            return list(results)
+        watts = effort.assumed_power_w
+        return [result.with_energy(assumed(result.latency_s, *watts)) for result in results]
+    models = {s.prepared.graph.sha256: (s.prepared.runnable, s.latency_s) for s in subjects}
+    campaign = EnergyCampaign(runner, meter, affinity, models)
+    keys = sorted({key for subject in subjects for key in subject.counts})
+    loops, _ = run(campaign, bench, keys, chains, with_kernels=effort.kernels and effort.isolated)
+    return [
+        result.with_energy(
+            model_energy(*campaign.visits(result.sha256), meter, subject.counts, loops)
+        )
+        for result, subject in zip(results, subjects, strict=True)
+    ]

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lwprof.agents import Agent
+from lwprof.agents.native import NativeAgent
+from lwprof.device_profiles import load_profile
 from lwprof.errors import DeviceError
 
 Action = Literal["wait", "flag", "refuse"]
@@ -100,3 +103,10 @@ class Guard:
             if battery.get("status") in ("Charging", "Full"):
                 return
             raise DeviceError(f"the device's battery is at {percent} %: charge it before measuring")
+
+
+def guard_for(agent: Agent, board: str) -> Guard | None:
+    """The policy of a session on a device of ``board``; None where nothing tells its state."""
+    if isinstance(agent, NativeAgent):
+        return None
+    return Guard(limit_c=load_profile(board).limits.temp_c)

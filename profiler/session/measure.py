@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import numpy as np
 from lwprof.errors import RunError
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.session import blocks as reading
+from lwprof.profiler.session import energy as joules
 from lwprof.profiler.session import scripts
 from lwprof.profiler.session.analysis import Alone, model_result, overhead_estimates, unflagged
+from lwprof.profiler.session.guard import guard_for
 from lwprof.profiler.session.isolated import VISITS, Bench, alone, small_kernels
 from lwprof.profiler.session.link import Link
 from lwprof.profiler.session.options import Effort, Settings
@@ -200,29 +202,39 @@ def measure(
     prepared = [prepare(agent, graph, settings, threads) for graph in models]
     bench = Bench(agent, settings, threads)
     workloads = {k.workload.key: k.workload for p in prepared for k in p.kernels}
+    meter = joules.meter_for(agent, settings, effort)
     request = {
         "kind": "measure", "context": context.key,
         "models": sorted(p.graph.sha256 for p in prepared),
         "arms": [effort.kernels, effort.isolated, effort.sustained_s],
         "tune_s": settings.tune_s,
+        **({} if meter is None else {"energy": [meter.scope()["sensor"], *meter.labels]}),
     }  # fmt: skip
     store.put_device(link.stored_device())
     run = link.begin(store, "measure", request, context, fresh=effort.fresh)
     add_subjects(store, {p.graph.sha256: p.graph.name for p in prepared},
                  {key: w.description for key, w in workloads.items()})  # fmt: skip
     store.put_subject(Subject(VISITS, "chain", "kernels measured alone"))
-    runner = Runner(agent, store, run, context, effort.budget_s,
-                    random.Random(seed), progress)  # fmt: skip
+    share = 1.0 if meter is None else joules.LATENCY_SHARE
+    runner = Runner(agent, store, run, context, share * effort.budget_s, random.Random(seed),
+                    progress, guard=guard_for(agent, link.device.board))  # fmt: skip
     runner.recall()
     campaign = Campaign(
         runner, effort, link.affinity,
         [_Model(p, StopRule(rel_ci=effort.rel_ci)) for p in prepared],
         bench, prepare_chains(agent, settings, threads),
     )  # fmt: skip
-    known = _wanted(campaign, workloads, effort, settings, store)
+    # Loops for energy need this run's own look at each kernel alone.
+    afresh = replace(effort, fresh=effort.fresh or meter is not None)
+    known = _wanted(campaign, workloads, afresh, settings, store)
     campaign.measure()
     known |= campaign.alone()
     results = [campaign.result(model, known) for model in campaign.models]
+    runner.budget_s = effort.budget_s
+    subjects = [joules.Subject(m.prepared, m.latency_s) for m in campaign.models]
+    results = joules.complete(
+        results, subjects, runner, effort, meter, link.affinity, campaign.bench, campaign.chains
+    )
     _store_facts(store, runner, results, known)
     store.finish_run(run.run_id)
     return MeasurementResult(
@@ -339,7 +351,8 @@ def _store_facts(
     in_context: dict[str, list[Estimate]] = {}
     for result in results:
         quantities = {"latency_s": result.latency_s, "gap_s": result.gap_s,
-                      "peak_memory_bytes": result.peak_memory_bytes}  # fmt: skip
+                      "peak_memory_bytes": result.peak_memory_bytes,
+                      **result.energy.quantities()}  # fmt: skip
         facts += [fact(result.sha256, name, e) for name, e in quantities.items() if e is not None]
         if result.kernels:
             kernels = [kernel.to_json() for kernel in result.kernels]
@@ -347,6 +360,7 @@ def _store_facts(
         for kernel in result.kernels:
             if kernel.workload:
                 in_context.setdefault(kernel.workload, []).append(kernel.latency_s)
+            facts += [fact(kernel.workload, name, e) for name, e in kernel.joules().items()]
     facts += [fact(key, "latency_s", _pooled(found)) for key, found in in_context.items()]
     overheads = overhead_estimates(runner.done)
     if overheads:

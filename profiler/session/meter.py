@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lwprof.agents.power_messages import Instruments
+from lwprof.agents import Agent
+from lwprof.agents.native import NativeAgent
+from lwprof.agents.power_messages import Instruments, Missing
 from lwprof.errors import UsageError
 from lwprof.profiler.statistics.energy import windows_for
 from lwprof.profiler.statistics.power import Rail
@@ -58,6 +60,14 @@ class Meter:
         if sensor.get("notes"):
             out["notes"] = list(sensor["notes"])
         return out
+
+
+def instruments_of(agent: Agent) -> Instruments:
+    """The device's power sensors; none where the agent cannot read any."""
+    if isinstance(agent, NativeAgent):
+        why = "the agent for devices without Python reads no power sensor"
+        return Instruments(sensors=[], missing=[Missing(family="none", name="device", why=why)])
+    return agent.instruments()
 
 
 def choose(found: Instruments, provider: str, rails: Sequence[str] = ()) -> Meter | None:

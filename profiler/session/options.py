@@ -73,6 +73,11 @@ class Effort:
         isolated: measure each kernel alone as well.
         fresh: ignore earlier measurements in the store.
         sustained_s: seconds of continuous load before the steady state is measured.
+        energy: True insists on joules, None measures them where a sensor is, False does not.
+        rails: power rails by name; ``("total",)`` insists on one for the whole device; empty:
+            the best there is.
+        assumed_power_w: idle and busy watts for an estimate where no sensor is; the result
+            is marked ``simulated``.
     """
 
     budget_s: float = 180.0
@@ -81,9 +86,18 @@ class Effort:
     isolated: bool = True
     fresh: bool = False
     sustained_s: float = 0.0
+    energy: bool | None = None
+    rails: tuple[str, ...] = ()
+    assumed_power_w: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0005 <= self.rel_ci < 1:
             raise UsageError(f"--rel-ci must lie between 0.0005 and 1, not {self.rel_ci:g}")
         if not 1.0 <= self.budget_s <= 7 * 86400:
             raise UsageError(f"--budget must lie between 1s and 168h, not {self.budget_s:g}s")
+        if self.assumed_power_w is not None:
+            idle, busy = self.assumed_power_w
+            if not 0 <= idle <= busy <= 1e5:
+                raise UsageError(
+                    f"assumed powers must be idle <= busy in watts, not {idle:g} and {busy:g}"
+                )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lwprof.profiler.session.energy_result import NONE, ModelEnergy
 from lwprof.profiler.statistics import Estimate
 
 SCHEMA = "lwprof.measurement/1"
@@ -26,6 +27,8 @@ class KernelResult:
         isolated_latency_s: of one execution alone, inputs warm; None where it was not measured.
         provider: what really ran it.
         schedule: TVM only: which schedule was used.
+        energy_j, energy_above_idle_j: of one execution, from loops of it alone; None where
+            no sensor resolved it.
     """
 
     workload: str
@@ -38,6 +41,13 @@ class KernelResult:
     isolated_latency_s: Estimate | None = None
     provider: str = ""
     schedule: str | None = None
+    energy_j: Estimate | None = None
+    energy_above_idle_j: Estimate | None = None
+
+    def joules(self) -> dict[str, Estimate]:
+        """Its energies by name, as far as they were measured."""
+        found = {"energy_j": self.energy_j, "energy_above_idle_j": self.energy_above_idle_j}
+        return {name: estimate for name, estimate in found.items() if estimate is not None}
 
     def to_json(self) -> dict[str, Any]:
         """The contract's form of a kernel."""
@@ -50,9 +60,11 @@ class KernelResult:
             "bytes": self.bytes,
             "latency_s": self.latency_s.to_json(),
             "isolated_latency_s": _json(self.isolated_latency_s),
-            "energy_j": None,
+            "energy_j": _json(self.energy_j),
             "provider": self.provider,
         }
+        if self.energy_above_idle_j is not None:
+            out["energy_above_idle_j"] = self.energy_above_idle_j.to_json()
         if self.schedule is not None:
             out["schedule"] = self.schedule
         return out
@@ -97,6 +109,17 @@ class ModelResult:
     schedule: str | None = None
     sustained: Mapping[str, Any] | None = None
     blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple, repr=False)
+    energy: ModelEnergy = NONE
+
+    def with_energy(self, energy: ModelEnergy) -> ModelResult:
+        """The same result with its energy, and that of its kernels."""
+        kernels = []
+        for kernel in self.kernels:
+            found = energy.of_kernel(kernel.workload, kernel.latency_s)
+            if found is not None:
+                kernel = replace(kernel, energy_j=found[0], energy_above_idle_j=found[1])
+            kernels.append(kernel)
+        return replace(self, energy=energy, kernels=tuple(kernels))
 
     def to_json(self) -> dict[str, Any]:
         """The contract's form of a model's measurement."""
@@ -108,11 +131,8 @@ class ModelResult:
             "latency_p99_s": _json(self.latency_p99_s),
             "load_s": self.load_s.to_json(),
             "first_inference_s": _json(self.first_inference_s),
-            # No counter measured any joule here: absent is absent, never 0.
-            "energy_j": None,
-            "energy_above_idle_j": None,
-            "power_w": None,
-            "energy_scope": None,
+            # Where no sensor measured any joule these are null: absent is absent, never 0.
+            **self.energy.to_json(),
             "peak_memory_bytes": _json(self.peak_memory_bytes),
             "gap_s": _json(self.gap_s),
             "closure": None if self.closure is None else self.closure.to_json(),

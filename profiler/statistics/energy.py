@@ -25,13 +25,7 @@ import numpy as np
 
 from lwprof.errors import UsageError
 from lwprof.profiler.statistics.estimate import Estimate
-from lwprof.profiler.statistics.power import (
-    MOST_MISSING,
-    Floats,
-    SensorRefused,
-    Trace,
-    Window,
-)
+from lwprof.profiler.statistics.power import Floats, SensorRefused, Trace, Window
 from lwprof.profiler.statistics.student import student_t_quantile, student_t_two_sided
 
 LEAST_RUN_S = 0.2
@@ -40,6 +34,7 @@ MOST_IDLE_RATIO = 10.0
 """Idle power of one block against that of the others; more is another unit, not drift."""
 
 _MOST_GAP = 0.2
+_LEAST_READ = 0.3
 _UNIFORM_NODES = 33
 
 
@@ -167,7 +162,8 @@ def _mean_inside(trace: Trace, window: Window) -> float:
     powers = trace.inside(window)
     latency = window.seconds / window.n if window.n else 0.0
     expected = (window.seconds - trace.rail.delay_s - latency) / trace.rail.period_s
-    if powers.size < max(2.0, (1 - MOST_MISSING) * expected - 2):
+    # Deadlines that a busy board missed are no fault of the sensor, and hide no power.
+    if powers.size < max(2.0, _LEAST_READ * expected):
         raise SensorRefused(
             f"a window of {window.seconds:.3g} s holds {powers.size} readings of "
             f"{trace.rail.label} that are wholly its own: too few"

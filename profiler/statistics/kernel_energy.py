@@ -130,13 +130,13 @@ def solve(loops: Sequence[Loop]) -> Solved:
 def _scales(energies: Floats) -> Floats:
     """What each loop's equation is divided by: its spread, never far below the others'."""
     if energies.shape[1] < 3:
-        return np.maximum(np.abs(energies).mean(axis=1), 1e-12)
+        return np.asarray(np.maximum(np.abs(energies).mean(axis=1), 1e-12), dtype=np.float64)
     spread = energies.std(axis=1, ddof=1)
     # A spread from a few rounds is rough: half of it is shared with what is typical.
     relative = spread / np.maximum(np.abs(energies).mean(axis=1), 1e-12)
     typical = float(np.median(relative))
     pooled = np.sqrt((relative**2 + typical**2) / 2) * np.abs(energies).mean(axis=1)
-    return np.maximum(pooled, 1e-12)
+    return np.asarray(np.maximum(pooled, 1e-12), dtype=np.float64)
 
 
 def kernels(solved: Solved, counts: Mapping[str, float], level: float = 0.95) -> Kernels:

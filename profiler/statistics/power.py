@@ -319,27 +319,41 @@ def _plausible(found: Trace, windows: Sequence[Window]) -> None:
     rail = found.rail
     if len(found.read_w) >= _LEAST_MOVING and _never_moves(found):
         raise SensorRefused(f"{rail.label} never moved while the load did: the sensor is stuck")
-    runs = [found.inside(window) for window in windows if window.n]
-    runs = [powers for powers in runs if powers.size]
-    top = max((float(np.median(powers)) for powers in runs), default=0.0)
     step = max(rail.step_w, 1e-9)
+    top = max(_middles(found, windows, work=True), default=0.0)
+    rest = max(_middles(found, windows, work=False), default=0.0)
+    powers = found.read_w
+    # Rails of parts may idle at nothing: there is no least reading then.
+    least = min(top, rest) if min(top, rest) > 50 * step else 0.0
+    if np.any(powers < least / MOST_RATIO) or (
+        top > 0 and np.any(powers > MOST_RATIO * max(top, 4 * step))
+    ):
+        raise _damaged(rail, powers)
     for window in windows:
-        powers = found.inside(window)
-        if powers.size < 3:
+        own = found.inside(window)
+        if not window.n or own.size < 3:
             continue
-        middle = float(np.median(powers))
-        most = MOST_RATIO * max(middle if window.n else top, 4 * step)
-        few = middle > 50 * step and bool(np.any(powers < middle / MOST_RATIO))
-        if few or (top > 0 and bool(np.any(powers > most))):
-            raise SensorRefused(
-                f"{rail.label} read {powers.min():.3g} to {powers.max():.3g} W during equal "
-                "work: its unit changed or its readings are damaged"
-            )
-        if window.n and rail.role == "total" and middle < LEAST_TOTAL_W:
+        middle = float(np.median(own))
+        if middle > 50 * step and np.any(own < middle / MOST_RATIO):
+            raise _damaged(rail, own)
+        if rail.role == "total" and middle < LEAST_TOTAL_W:
             raise SensorRefused(
                 f"{rail.label} reads {middle:.3g} W at work: no board draws so little, so its "
                 "unit is not what its driver says"
             )
+
+
+def _middles(found: Trace, windows: Sequence[Window], *, work: bool) -> list[float]:
+    """Median power of each window of work, or of idling."""
+    inside = [found.inside(window) for window in windows if bool(window.n) is work]
+    return [float(np.median(powers)) for powers in inside if powers.size]
+
+
+def _damaged(rail: Rail, powers: Floats) -> SensorRefused:
+    return SensorRefused(
+        f"{rail.label} read {powers.min():.3g} to {powers.max():.3g} W within one block: its "
+        "unit changed or its readings are damaged"
+    )
 
 
 def _never_moves(found: Trace) -> bool:

@@ -104,7 +104,8 @@ def block(
     wander_w: float = 0.0,
 ) -> Block:
     """Idle, work, idle, work … idle: one window for each load, read by the sensor."""
-    windows, edges, powers = [], [0.0], []
+    windows: list[Window] = []
+    edges, powers = [0.0], list[float]()
     now = float(rng.uniform(0.05, 0.15))  # the sampler starts first
     edges.append(now)
     powers.append(idle_w)
@@ -172,22 +173,24 @@ def readings(rng: np.random.Generator, sensor: Sensor, truth: Truth) -> tuple[Fl
     end = float(truth.t_s[-1])
     period, width = sensor.period_s, max(sensor.averaging_s, _POINT_S)
     count = int(end / period) + 2
-    read = (np.arange(count) + float(rng.random())) * period
+    read = np.asarray((np.arange(count) + float(rng.random())) * period, dtype=np.float64)
+    done: Floats
     if sensor.on_demand:
-        read = np.sort(read + rng.uniform(-0.25, 0.25, count) * period)
+        read += rng.uniform(-0.25, 0.25, count) * period  # less than half: still in order
         done = read - sensor.lag_s
     else:
-        ticks = (np.arange(-2, count + 2) + float(rng.random())) * period
-        ticks = np.sort(ticks + rng.standard_normal(ticks.size) * sensor.jitter * period)
-        read = read + rng.exponential(0.002 * period, count)
-        done = ticks[np.searchsorted(ticks, read - sensor.lag_s) - 1]
+        early = int(sensor.lag_s / period) + 3
+        ticks = (np.arange(-early, count + 2) + float(rng.random())) * period
+        ticks = ticks + rng.standard_normal(ticks.size) * sensor.jitter * period
+        read += rng.exponential(0.002 * period, count)
+        done = np.asarray(ticks[np.searchsorted(ticks, read - sensor.lag_s) - 1], dtype=np.float64)
     keep = (read < end) & (done > width)
     read, done = read[keep], done[keep]
     watts = truth.mean_w(done - width, done)
     watts = watts + rng.standard_normal(watts.size) * sensor.noise_w
     if sensor.step_w > 0:
         watts = np.round(watts / sensor.step_w) * sensor.step_w
-    return read, np.maximum(watts, 0.0)
+    return read, np.asarray(np.maximum(watts, 0.0), dtype=np.float64)
 
 
 KINDS = ("averaging", "fast", "slow")

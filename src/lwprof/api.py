@@ -145,11 +145,7 @@ def run_measurement(
 
     graphs = [read_model(model, settings) for model in models]
     with open_store(store) as database, open_device(device) as link:
-        if energy:
-            raise UsageError(
-                f"device {device!r} has no energy sensor, and energy is never guessed: "
-                "drop --energy"
-            )
+        effort = replace(effort, energy=effort.energy if energy is None else energy)
         if not graphs:
             return _campaign(
                 link, workloads_of or CAMPAIGN, settings, effort, database, seed, progress, announce

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 LOADED_MV = 5000
 
@@ -72,13 +75,25 @@ class SyntheticRail:
         idle_w: power without work.
         per_cpu_w: watts of one busy processor.
         period_s: how often a new value is published.
+        find: finds the process to watch; asked again when the last one has ended.
     """
 
-    def __init__(self, path: Path, idle_w: float, per_cpu_w: float, period_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        idle_w: float,
+        per_cpu_w: float,
+        period_s: float,
+        find: Callable[[], list[int]] = list,
+    ) -> None:
         self.idle_w, self.per_cpu_w, self._period_s = idle_w, per_cpu_w, period_s
         self._handle = os.open(path, os.O_WRONLY)
+        self._find = find
+        self._looked = 0.0
         self._stop = threading.Event()
         self.pid: int | None = None
+        self.log: list[tuple[int, float]] = []
+        """Nanoseconds (monotonic) and the joules above idle drawn until then."""
         self._publish(idle_w)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -87,24 +102,52 @@ class SyntheticRail:
         os.pwrite(self._handle, b"%-9d\n" % round(watts * 1e6 / LOADED_MV), 0)
 
     def _cpu_s(self) -> float | None:
+        if self.pid is None and time.monotonic() - self._looked > 0.05:
+            self._looked = time.monotonic()
+            found = self._find()
+            self.pid = found[-1] if found else None
         try:
             return time.clock_gettime_ns((~self.pid << 3) | 2) * 1e-9 if self.pid else None
         except OSError:
+            self.pid = None
             return None
 
     def _run(self) -> None:
-        before, cpu = time.monotonic(), self._cpu_s()
-        due = before
+        now, cpu, drawn = time.monotonic_ns(), self._cpu_s(), 0.0
+        due = now * 1e-9
         while not self._stop.is_set():
             due += self._period_s
             time.sleep(max(0.0, due - time.monotonic()))
-            now, used = time.monotonic(), self._cpu_s()
-            busy = (used - cpu) / (now - before) if used is not None and cpu is not None else 0.0
-            self._publish(self.idle_w + self.per_cpu_w * max(0.0, busy))
-            before, cpu = now, used
+            before, last, now, cpu = now, cpu, time.monotonic_ns(), self._cpu_s()
+            worked = max(0.0, cpu - last) if cpu is not None and last is not None else 0.0
+            drawn += self.per_cpu_w * worked
+            self.log.append((now, drawn))
+            self._publish(self.idle_w + self.per_cpu_w * worked / ((now - before) * 1e-9))
+
+    def above_idle_j(self, start_ns: int, end_ns: int) -> float:
+        """True joules above idle between two instants."""
+        times = [t for t, _ in self.log]
+        drawn = [j for _, j in self.log]
+        first, last = np.interp((start_ns, end_ns), times, drawn)
+        return float(last - first)
 
     def close(self) -> None:
         """Ends it."""
         self._stop.set()
         self._thread.join()
         os.close(self._handle)
+
+
+def processes_of(tree: Path, command: bytes) -> list[int]:
+    """Processes of the agents that read this tree, oldest first: ``serve`` or ``worker``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                env = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if command in words and f"LWPROF_SYSROOT={tree}".encode() in env:
+                found.append(int(entry.name))
+    return sorted(found)

@@ -12,6 +12,7 @@ from typing import Any
 import fake_power
 import numpy as np
 import pytest
+from fake_power import processes_of
 from small_models import chain, feed, load, script
 
 from lwprof.agents import Agent, LocalTarget
@@ -126,47 +127,22 @@ def energy_of(result: Any) -> Any:
 
 def test_energy_of_a_synthetic_rail_follows_the_work(board: Agent, tree: Path) -> None:
     """The whole way: a worker's processor time → a fake file → samples → joules."""
-    rail = fake_power.SyntheticRail(tree / CURRENT, 2.0, 3.0, 0.005)
-    watched: list[int] = []
-
-    def watch() -> None:
-        for _ in range(500):
-            pids = processes_of(tree, b"worker")
-            if pids:
-                rail.pid = pids[0]
-                watched.append(pids[0])
-                return
-            time.sleep(0.01)
-
+    rail = fake_power.SyntheticRail(
+        tree / CURRENT, 2.0, 3.0, 0.005, lambda: processes_of(tree, b"worker")
+    )
     sha = board.put(chain(6, 4096))
     loading = {**load(sha), "inputs": [feed(shape=(4096,))]}
-    threading.Thread(target=watch, daemon=True).start()
     try:
         record = board.run_block(script(loading, energy_step()))
     finally:
         rail.close()
-    assert watched, "the worker was not found"
+    assert rail.log[-1][1] > 0, "the worker was not found"
     found = energy_of(record.steps[1])
     # One thread at work: between a fraction of a core (a busy machine) and a whole one.
     assert found.idle_w == pytest.approx(2.0, abs=0.5)
     busy = found.above_idle_j * found.n / found.seconds / 3.0
     assert 0.2 < busy < 1.3
     assert np.isclose(found.energy_j - found.above_idle_j, found.idle_w * found.seconds / found.n)
-
-
-def processes_of(tree: Path, command: bytes) -> list[int]:
-    """Processes of the agent that reads this tree: ``serve`` or ``worker``."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                env = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if command in words and f"LWPROF_SYSROOT={tree}".encode() in env:
-                found.append(int(entry.name))
-    return found
 
 
 def is_open(pid: int, path: Path) -> bool:

@@ -147,7 +147,7 @@ def _show_model(model: ModelResult, result: MeasurementResult, out: Console, all
         ("p95, p99", _percentiles(model)),
         ("load, first inference", load),
         ("peak memory", with_interval(model.peak_memory_bytes, "B")),
-        ("energy", "unknown: this device has no energy sensor"),
+        ("energy", _energy(model)),
         ("work", work),
         ("closure", _closure(model)),
     ]
@@ -213,6 +213,16 @@ def _closure(model: ModelResult) -> str | None:
         return None
     total, error = format_quantity(model.closure.sum_s, "s"), model.closure.error
     return f"kernels + gap = {total}, {error:+.1%} of the end-to-end time beside them"
+
+
+def _energy(model: ModelResult) -> str:
+    energy = model.energy
+    if energy.total is None:
+        return f"unknown: {printable(energy.refused, 200) if energy.refused else 'no power sensor'}"
+    above = format_quantity(energy.total.above_idle_j.value, "J")
+    rails = ", ".join((energy.scope or {}).get("rails") or ["assumed power"])
+    text = f"{with_interval(energy.total.energy_j, 'J')} ({above} above idle; {printable(rails)})"
+    return f"{text}, simulated" if (energy.scope or {}).get("simulated") else text
 
 
 def _percentiles(model: ModelResult) -> str | None:
