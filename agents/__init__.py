@@ -4,11 +4,11 @@
 of graphs, stores or statistics.
 """
 
-from lwprof.agents.client import Agent, Prepared
+from lwprof.agents.client import Agent, ClockOffset, Prepared
 from lwprof.agents.messages import BlockRecord, Facts
 from lwprof.agents.targets import Connection, LocalTarget, Target, open_target
 
 __all__ = [
-    "Agent", "BlockRecord", "Connection", "Facts", "LocalTarget", "Prepared", "Target",
+    "Agent", "BlockRecord", "ClockOffset", "Connection", "Facts", "LocalTarget", "Prepared", "Target",
     "open_target",
 ]  # fmt: skip

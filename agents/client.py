@@ -22,6 +22,7 @@ from lwprof.agents.messages import (
     Hello,
     Message,
     Output,
+    Pong,
     PreparedReply,
     Snapshot,
 )
@@ -66,6 +67,19 @@ class Prepared:
     providers: tuple[str, ...]
     node_providers: Mapping[str, int]
     outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """The device's monotonic clock minus this machine's, seconds, with its uncertainty.
+
+    Attributes:
+        offset_s: to be added to a time of this machine.
+        round_trip_s: of the quickest question; the offset errs by at most half of it.
+    """
+
+    offset_s: float
+    round_trip_s: float
 
 
 class Agent:
@@ -171,6 +185,23 @@ class Agent:
         start = time.monotonic()
         self._ask("ping", {}, _ASK_S)
         return time.monotonic() - start
+
+    def clock_offset(self, pings: int = 20) -> ClockOffset:
+        """How far the device's monotonic clock is ahead of this machine's.
+
+        The quickest of several questions bounds it best: half its round trip is the error.
+        """
+        best: ClockOffset | None = None
+        for _ in range(max(1, pings)):
+            sent = time.monotonic_ns()
+            reply = self._read(self._ask("ping", {}, _ASK_S), Pong)
+            back = time.monotonic_ns()
+            trip_s = (back - sent) * 1e-9
+            if best is None or trip_s < best.round_trip_s:
+                offset_s = (reply.monotonic_ns - (sent + back) / 2) * 1e-9
+                best = ClockOffset(offset_s, trip_s)
+        assert best is not None
+        return best
 
     def put(self, source: bytes | Path | str) -> str:
         """Makes sure that the device holds a file; it travels once.

@@ -62,7 +62,7 @@ def open_target(device: Addressed, known_hosts: Path | None = None) -> Target:
     if device.how == "ssh":
         from lwprof.agents.targets.ssh import SshTarget  # paramiko is slow to import
 
-        return SshTarget(device.name, ssh_settings(device, known_hosts))
+        return SshTarget(device.name, settings_of(device, known_hosts))
     if device.how == "adb":
         from lwprof.agents.targets.adb import WORKDIR, AdbTarget
 
@@ -76,7 +76,7 @@ def open_target(device: Addressed, known_hosts: Path | None = None) -> Target:
     )
 
 
-def ssh_settings(device: Addressed, known_hosts: Path | None = None) -> SshSettings:
+def settings_of(device: Addressed, known_hosts: Path | None = None) -> SshSettings:
     """What is known about a device that is reached by ssh."""
     from lwprof.agents.targets.ssh_settings import SshSettings
 

@@ -63,11 +63,15 @@ class SshTarget(Target):
             self._survey = survey(self.link)
         return self._survey
 
+    def look_again(self) -> Survey:
+        """What the device offers now."""
+        self._survey = survey(self.link)
+        return self._survey
+
     def open(self) -> Connection:
         """Starts a fresh agent; the program travels under its hash."""
-        found = survey(self.link)  # anew: a reboot may have changed it
+        found = self.look_again()  # a reboot may have changed it
         require_usable(self.name, found)
-        self._survey = found
         packed = program()
         file = f"{found.workdir}/{packed.file_name}"
         if found.program_sha256 != packed.sha256:
@@ -83,15 +87,23 @@ class SshTarget(Target):
 
     def push(self, source: bytes | Path, sha256: str) -> None:
         """Puts a file among the device's blobs."""
-        target = f"{self.survey().workdir}/blobs/{sha256}"
+        self.put_file(source, f"{self.survey().workdir}/blobs/{sha256}")
+
+    def put_file(self, source: bytes | Path, path: str) -> None:
+        """Puts a file anywhere on the device, whole or not at all.
+
+        Raises:
+            DeviceError: no space, read-only, or the link failed (transient).
+            HostError: ``source`` cannot be read.
+        """
         if isinstance(source, bytes):
-            self._upload(memoryview(source), target)
+            self._upload(memoryview(source), path)
             return
         try:
-            with source.open("rb") as file:
-                self._upload(memoryview(file.read()), target)
+            data = source.read_bytes()
         except OSError as error:
             raise HostError(f"cannot read {source}: {error.strerror or error}") from None
+        self._upload(memoryview(data), path)
 
     def _upload(self, data: memoryview, target: str) -> None:
         """Writes a file whole or not at all."""

@@ -47,6 +47,9 @@ echo "python=$p"
 echo "version=$("$p" -I -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1 | tail -n 1)"
 s=$( (sha256sum "$w/$3" || shasum -a 256 "$w/$3") 2>/dev/null | cut -c 1-64 )
 echo "program=$s"
+for f in /proc/device-tree/compatible /sys/firmware/devicetree/base/compatible; do
+  [ -f "$f" ] && { echo "compatible=$(tr '\000' ' ' < "$f")"; break; }
+done
 for f in "$4"/held.*; do [ -f "$f" ] && echo "held=$(head -c 4096 "$f")"; done
 """
 
@@ -66,6 +69,7 @@ class Survey:
         machine: as ``uname -m`` prints it.
         system: as ``uname -s`` prints it.
         held: what the files of the device's lease say, whether they are held or left over.
+        compatible: what the device tree says the board is, the most specific text first.
     """
 
     workdir: str
@@ -78,6 +82,7 @@ class Survey:
     machine: str
     system: str
     held: tuple[str, ...] = ()
+    compatible: tuple[str, ...] = ()
 
     @property
     def python_version(self) -> tuple[int, ...] | None:
@@ -122,6 +127,7 @@ def survey(link: SshLink) -> Survey:
         machine=found.get("machine", ""),
         system=found.get("system", ""),
         held=tuple(held),
+        compatible=tuple(found.get("compatible", "").split()),
     )
 
 

@@ -98,7 +98,25 @@ def test_doctor_exits_1_when_something_fails(run: Run, monkeypatch: pytest.Monke
     assert run("doctor", "host")[0] == 1
 
 
-def test_doctor_does_not_pretend_to_reach_others(run: Run) -> None:
-    run("add", "pi", "--board", "generic_linux", "--ssh", "me@pi.local")
-    code, _, err = run("doctor", "pi")
-    assert code == 2 and "run it there" in err
+def test_doctor_says_why_a_device_cannot_be_reached(run: Run) -> None:
+    run("add", "pi", "--board", "generic_linux", "--ssh", "me@127.0.0.1:1")
+    code, out, _ = run("doctor", "pi", "--json", "-")
+    check = json.loads(out)["checks"][0]
+    assert code == 1 and check["name"] == "reach" and "refuses connections" in check["found"]
+
+
+def test_a_device_is_removed_by_name_only(run: Run) -> None:
+    run("add", "pi", "--board", "generic_linux", "--ssh", "me@pi.local", "--jump", "gate:2222")
+    run("add", "other", "--board", "generic_linux", "--ssh", "me@other.local")
+    assert run("remove", "generic_linux")[0] == 2
+    assert run("remove", "pi")[0] == 0
+    _, out, _ = run("--json", "-")
+    assert [device["name"] for device in json.loads(out)["devices"]] == ["host", "other"]
+    assert run("remove", "pi")[0] == 2
+
+
+def test_host_keys_belong_to_ssh(run: Run) -> None:
+    code, _, err = run("accept", "host")
+    assert code == 2 and "not reached by ssh" in err
+    code, _, err = run("clean", "host")
+    assert code == 2 and "this machine" in err

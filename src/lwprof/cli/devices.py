@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lwprof.cli.device_changes import accept, add, clean, remove
 from lwprof.cli.output import check_writable, console, printable, write_json
 from lwprof.units import format_quantity
 
@@ -32,7 +33,7 @@ _JSON_HELP = "Write the result as JSON to FILE, or to standard output for '-'."
 def command(context: click.Context, json_path: str | None) -> None:
     """Lists the devices; 'host' is always this machine.
 
-    Example: lwprof devices add lab-pi --board generic_linux --ssh pi@lab-pi.local
+    Example: lwprof devices add lab-pi --ssh pi@lab-pi.local
     """
     if context.invoked_subcommand is not None:
         if json_path is not None:
@@ -110,27 +111,15 @@ def _print_profile(device: Device, profile: Profile) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--board", required=True, help="Type of machine, e.g. generic_linux.")
-@click.option("--ssh", metavar="USER@HOST[:PORT]", help="Reach it by ssh.")
-@click.option("--adb", metavar="SERIAL", help="Reach it by adb.")
-def add(name: str, board: str, ssh: str | None, adb: str | None) -> None:
-    """Adds a device to the registry. It is not contacted yet.
-
-    Example: lwprof devices add lab-pi --board generic_linux --ssh pi@lab-pi.local
-    """
-    from lwprof.device_profiles import adb_device, add_device, ssh_device
-
-    if (ssh is None) == (adb is None):
-        raise click.UsageError("say how to reach it: either --ssh user@host or --adb SERIAL")
-    device = ssh_device(name, board, ssh) if ssh else adb_device(name, board, adb or "")
-    path = add_device(device)
-    click.echo(f"added {device.name} ({device.board}, {device.address}) to {path}")
-
-
-@command.command()
-@click.argument("name")
+@click.option("--install", is_flag=True, help="Install ONNX Runtime on the device, privately.")
+@click.option(
+    "--wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Take wheels from here: the device needs no internet.",
+)
 @click.option("--json", "json_path", metavar="FILE|-", help=_JSON_HELP)
-def doctor(name: str, json_path: str | None) -> int:
+def doctor(name: str, install: bool, wheels: Path | None, json_path: str | None) -> int:
     """Checks everything a measurement needs and says how to mend it.
 
     Exits 1 when something blocks measuring. Example: lwprof devices doctor host
@@ -142,10 +131,18 @@ def doctor(name: str, json_path: str | None) -> int:
 
     check_writable(json_path)
     device = find_device(name)
-    if device.how != "local":
-        raise UsageError(f"doctor looks only at this machine so far, and {device.name!r} is "
-                         "another: run it there, as 'lwprof devices doctor host'")  # fmt: skip
-    checks = examine(Sysroot(), _host_facts(), lambda: time.sleep(_LOAD_WINDOW_S))
+    if (install or wheels) and device.how != "ssh":
+        raise UsageError("--install works on devices that are reached by ssh; here, use pip")
+    if device.how == "ssh":
+        from lwprof.cli.device_doctor import examine_ssh
+
+        checks = examine_ssh(device, install or wheels is not None, wheels,
+                             lambda text: click.echo(text, err=True))  # fmt: skip
+    elif device.how == "local":
+        checks = examine(Sysroot(), _host_facts(), lambda: time.sleep(_LOAD_WINDOW_S))
+    else:
+        raise UsageError(f"doctor cannot look at {device.name!r} yet, which is reached by "
+                         f"{device.how}")  # fmt: skip
     checks.append(_store_check())
     if json_path is not None:
         write_json(
@@ -218,3 +215,7 @@ def _print_checks(checks: list[Check]) -> None:
         table.add_row(check.name, check.status, printable(check.found, 100),
                       printable(check.advice, 120))  # fmt: skip
     console().print(table)
+
+
+for _change in (add, accept, remove, clean):
+    command.add_command(_change)
