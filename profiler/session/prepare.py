@@ -139,16 +139,14 @@ def _prepare_tvm(agent: Agent, graph: Graph, settings: Settings, threads: int) -
     return Prepared(graph, runnable, kernels, schedules)
 
 
-def _prepare_native(
-    agent: NativeAgent, graph: Graph, settings: Settings, threads: int
-) -> Prepared:
+def _prepare_native(agent: NativeAgent, graph: Graph, settings: Settings, threads: int) -> Prepared:
     """Compiles for the device's processor, and carries program and weights there once."""
     from lwprof.profiler.tvm.native import compile_native
 
     if settings.tune_s:
         raise UsageError(
             "TVM cannot tune for a device that runs the native agent, since it would have to time "
-            "there: drop --tune"
+            "there: measure without tuning"
         )
     facts = agent.facts()
     artifact = compile_native(graph, machine=facts.machine, threads=threads)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lwprof.predictors.lookup import LookupCostModel
     from lwprof.profiler.graph.inspection import Inspection
     from lwprof.profiler.session.compare import ComparisonResult
+    from lwprof.profiler.session.fleet import FleetResult
     from lwprof.profiler.session.options import Effort, Settings
     from lwprof.profiler.session.result import MeasurementResult
     from lwprof.profiler.session.runner import Progress
@@ -153,6 +154,28 @@ def run_measurement(
         return measure_models(
             link, graphs, settings, effort, database, seed=seed, progress=progress
         )
+
+
+def run_fleet(
+    models: Sequence[Any],
+    *,
+    devices: Sequence[str],
+    progress: Callable[[str], Progress] = lambda _: _silent,
+    **options: Any,
+) -> FleetResult:
+    """``run_measurement`` on several devices at the same time.
+
+    Args:
+        devices: their names; one that fails is among the result's failures.
+        progress: gives the progress line of the device of that name.
+        options: as ``run_measurement`` takes them.
+    """
+    from lwprof.profiler.session.fleet import measure_fleet
+
+    def one(device: str, line: Progress) -> MeasurementResult:
+        return run_measurement(models, device=device, progress=line, **options)
+
+    return measure_fleet(devices, one, progress)
 
 
 def _campaign(

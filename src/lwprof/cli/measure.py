@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,16 +12,17 @@ from lwprof.cli.output import (
     check_writable,
     console,
     printable,
-    progress_line,
+    progress_lines,
     with_interval,
     write_json,
 )
-from lwprof.errors import UsageError
+from lwprof.errors import RunError, UsageError
 from lwprof.units import format_quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lwprof.profiler.session.fleet import FleetResult
     from lwprof.profiler.session.result import KernelResult, MeasurementResult, ModelResult
 
 _SHOWN = 25
@@ -29,7 +30,9 @@ _SHOWN = 25
 
 @click.command(name="measure")
 @click.argument("models", nargs=-1)
-@click.option("--device", default="host", show_default=True, help="Device to measure on.")
+@click.option(
+    "--device", default="host", show_default=True, help="Device to measure on, or several: pi4,pi5."
+)
 @runtime_options
 @click.option(
     "--budget",
@@ -95,19 +98,27 @@ def command(**options: Any) -> None:
     )
     if trace_path and len(models) != 1:
         raise UsageError("--trace needs exactly one MODEL")
-    with progress_line() as progress:
-        result = api.run_measurement(
+    devices = [name.strip() for name in options["device"].split(",")]
+    check_devices(devices, trace_path)
+    with progress_lines() as lines:
+        fleet = api.run_fleet(
             models,
-            device=options["device"],
+            devices=devices,
             settings=settings,
             effort=effort,
             energy=options["energy"],
             workloads_of=options["workloads_of"],
             store=options["store_url"],
             seed=options["seed"],
-            progress=progress,
+            progress=lambda name: lines(name if len(devices) > 1 else ""),
             announce=lambda text: click.echo(text, err=True),
         )
+    if len(devices) > 1:
+        show_fleet(fleet, json_path, show_all=options["show_all"])
+        return
+    if fleet.failures:
+        raise fleet.failures[0].error
+    result = fleet.results[0]
     if trace_path:
         from lwprof.reports.trace import write_trace
 
@@ -116,6 +127,41 @@ def command(**options: Any) -> None:
         write_json(result.to_json(), json_path)
     if json_path != "-":
         show(result, console(), show_all=options["show_all"])
+
+
+def check_devices(devices: Sequence[str], trace_path: str | None) -> None:
+    """Refuses what cannot be measured together.
+
+    Raises:
+        UsageError: a device is named twice or not at all, or a trace is asked of several.
+        DeviceUnknown: one of several is unknown; better told before the others have run.
+    """
+    if "" in devices or len(set(devices)) < len(devices):
+        raise UsageError("--device takes one name, or several different ones: pi4,pi5,nano")
+    if trace_path and len(devices) > 1:
+        raise UsageError("--trace needs exactly one device")
+    if len(devices) > 1:
+        from lwprof.device_profiles import find_device
+
+        for name in devices:
+            find_device(name)
+
+
+def show_fleet(fleet: FleetResult, json_path: str | None, *, show_all: bool = False) -> None:
+    """Prints or writes the results of several devices.
+
+    Raises:
+        RunError: a device failed; what the others measured is written first.
+    """
+    if json_path:
+        write_json(fleet.to_json(), json_path)
+    if json_path != "-":
+        for result in fleet.results:
+            show(result, console(), show_all=show_all)
+    if fleet.failures:
+        lines = "; ".join(f"{f.device}: {printable(str(f.error), 200)}" for f in fleet.failures)
+        total = len(fleet.failures) + len(fleet.results)
+        raise RunError(f"{len(fleet.failures)} of {total} devices failed: {lines}")
 
 
 def show(result: MeasurementResult, out: Console, *, show_all: bool = False) -> None:
