@@ -26,7 +26,7 @@ NETWORK = "tiny_ops"
 
 def command(store: str, out: str) -> list[str]:
     return [sys.executable, "-m", "lwprof", "measure", NETWORK, "--device", "host", "--threads",
-            "1", "--budget", "60s", "--rel-ci", "0.2", "--store", store, "--json", out]  # fmt: skip
+            "1", "--budget", "15s", "--rel-ci", "0.2", "--store", store, "--json", out]  # fmt: skip
 
 
 def workers_of(pid: int) -> list[int]:
