@@ -28,7 +28,8 @@ def execute(
     """Runs the windows of one step.
 
     Args:
-        step: ``family`` and ``name`` of the sensor, ``period_s`` or null, ``windows``: each
+        step: ``family`` and ``name`` of the sensor, ``rails`` (those to read; none: all),
+            ``period_s`` or null, ``windows``: each
             with ``kind`` ("idle" or "run"), ``seconds``, ``session`` and ``rate_hz`` or null (for
             "run"), and ``sampled`` (false pauses the sampler).
         ask: sends one step to the worker.
@@ -44,8 +45,13 @@ def execute(
     period_s = checks.optional_number(step.get("period_s"), "period_s", 1e-3, 60.0)
     windows = checks.items(step.get("windows"), "windows", _MOST_WINDOWS)
     seed = checks.integer(step.get("seed", 0), "seed", 0, 2**63)
+    rails = [
+        checks.text(label, "rail", 256) for label in checks.items(step.get("rails") or [], "rails")
+    ]
     try:
         sensor = finding.by_name(family, name)
+        if rails:
+            sensor.only(rails)
         sampler = Sampler(sensor, period_s, avoid, seed)
         sampler.start()
     except (LookupError, OSError) as error:

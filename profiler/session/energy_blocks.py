@@ -41,7 +41,7 @@ def script(
         run = {"kind": "run", "session": name, "seconds": length, "rate_hz": rate_hz}
         windows += [run, idle]
     energy = {"do": "energy", "worker": 0, "family": meter.sensor["family"],
-              "name": meter.sensor["name"], "period_s": None, "seed": seed,
+              "name": meter.sensor["name"], "rails": list(meter.labels), "period_s": None, "seed": seed,
               "windows": windows}  # fmt: skip
     return _block(1, [*steps, energy], affinity)
 

@@ -89,6 +89,14 @@ def test_a_duty_cycle_is_kept(board: Agent) -> None:
     assert run.n == 10 and run.t1_ns - run.t0_ns >= 499_000_000
 
 
+def test_only_the_rails_asked_for_are_read(board: Agent) -> None:
+    result = block(board, rails=["VDD_SOC"])
+    assert set(result.samples.values) == {"VDD_SOC"}
+    assert set(result.samples.values["VDD_SOC"]) == {5048 * 264}
+    with pytest.raises(DeviceError, match="no rail 'VDD_X'"):
+        block(board, rails=["VDD_X"])
+
+
 def test_an_unknown_sensor_is_refused_by_name(board: Agent) -> None:
     with pytest.raises(DeviceError, match="1-0099"):
         block(board, name="1-0099")

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..system import place, read_text
 from .sensor import Rail, Sensor, Values
 
-_MOST = 4096
+_MOST = 64  # of one number; a large buffer for each reading costs time
 _SEPARATOR = b"\x1e"
 
 
@@ -48,6 +48,12 @@ class FileSensor(Sensor):
         self._labels = list(labels)
         self._handles: List[int] = []
 
+    def only(self, labels: Sequence[str]) -> None:
+        Sensor.only(self, labels)
+        kept = [pair for pair in zip(self.rails, self._paths) if pair[0].label in labels]
+        self.rails = [rail for rail, _ in kept]
+        self._paths = [paths for _, paths in kept]
+
     def open(self) -> None:
         self.close()
         try:
@@ -60,9 +66,10 @@ class FileSensor(Sensor):
 
     def read(self) -> bytes:
         pieces = []
+        pread = os.pread
         for handle in self._handles:
             try:
-                pieces.append(os.pread(handle, _MOST, 0))
+                pieces.append(pread(handle, _MOST, 0))
             except OSError as error:
                 # One rail that fails (EIO of a disabled channel) does not silence the others.
                 pieces.append(b"!%d" % (error.errno or 0))

@@ -95,6 +95,17 @@ class Sensor:
         self.notes: List[str] = []
         self.context: Dict[str, Any] = {}
 
+    def only(self, labels: Sequence[str]) -> None:
+        """Leaves out the other rails where that makes a reading cheaper.
+
+        Raises:
+            LookupError: it has no such rail.
+        """
+        known = [rail.label for rail in self.rails]
+        for label in labels:
+            if label not in known:
+                raise LookupError("it has no rail %r" % label)
+
     def open(self) -> None:
         """Opens what ``read`` needs; OSError where that cannot be."""
 
