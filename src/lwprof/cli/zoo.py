@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def build(name: str, output: str, json_path: str | None, **options: Any) -> None
     if output == "-":
         if json_path is not None:
             raise click.UsageError("standard output takes the model: leave --json away")
-        click.get_binary_stream("stdout").write(zoo.build(name, **options).SerializeToString())
+        sys.stdout.buffer.write(zoo.build(name, **options).SerializeToString())
         return
     written = zoo.save(name, output, **options)
     files = [{"path": str(path), "bytes": path.stat().st_size} for path in written]
