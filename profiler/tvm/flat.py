@@ -8,6 +8,7 @@ beforehand. So a table is enough to run it, on a device that has neither Python 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ STORAGE, CONSTANT, INPUT = "storage", "constant", "input"
 #: Every buffer begins at a multiple of this many bytes: a cache line.
 ALIGNMENT = 64
 _SKIPPED = ("vm.builtin.check_", "vm.builtin.match_", "vm.builtin.null_value")
+# A library routine that a compiled function hands its work to, in TVM's printed form.
+_ROUTINE = re.compile(r'call_c?packed\w*\("([^"]*)"')
 _VIEWS = ("vm.builtin.reshape", "vm.builtin.copy")
 
 
@@ -88,7 +91,16 @@ def flatten(lowered: Any, name: str) -> Flat:
         ModelError: it branches, has shapes known at run time only, or calls routines of
             TVM's runtime, which the native agent does not carry.
     """
-    return _Reader(lowered["main"], name).read()
+    reader = _Reader(lowered["main"], name)
+    flat = reader.read()
+    called = {call.function for call in flat.calls}
+    for variable, function in lowered.functions_items():
+        routine = None
+        if variable.name_hint in called:
+            routine = _ROUTINE.search(function.script())
+        if routine is not None:
+            raise reader.refused(f"calls {routine[1]} of TVM's runtime")
+    return flat
 
 
 class _Reader:
@@ -115,12 +127,12 @@ class _Reader:
         for block in self._main.body.blocks:
             for binding in block.bindings:
                 if isinstance(binding.value, relax.If):
-                    raise self._refused("branches")
+                    raise self.refused("branches")
                 self._known[binding.var] = self._value(binding.value, binding.var)
         results = self._known_of(self._main.body.body)
         outputs = tuple(results) if isinstance(results, tuple) else (results,)
         if not all(isinstance(place, int) for place in outputs):
-            raise self._refused("returns something that is no tensor")
+            raise self.refused("returns something that is no tensor")
         return Flat(tuple(self._tensors), tuple(self._storages), tuple(self._calls), tuple(inputs),
                     outputs, bytes(self._constants), offset)  # fmt: skip
 
@@ -152,13 +164,13 @@ class _Reader:
                 place = self._known_of(value.args[0])
                 dtype, shape = self._type(variable.ty)
                 return self._add(replace(self._tensors[place], dtype=dtype, shape=shape))
-            raise self._refused(f"calls {routine} of TVM's runtime")
+            raise self.refused(f"calls {routine} of TVM's runtime")
         function = kernel_of(value)
         if function is None or function.startswith("shape_func"):
-            raise self._refused(f"needs {getattr(value.op, 'name', value.op)} at run time")
+            raise self.refused(f"needs {getattr(value.op, 'name', value.op)} at run time")
         places = [self._known_of(argument) for argument in value.args]
         if not all(isinstance(place, int) for place in places):
-            raise self._refused(f"passes {function} something that is no tensor")
+            raise self.refused(f"passes {function} something that is no tensor")
         self._calls.append(FlatCall(function, tuple(places)))
         return None
 
@@ -199,9 +211,10 @@ class _Reader:
             shape: Sequence[Any] = kind.shape
             return str(kind.dtype), tuple(_integer(extent) for extent in shape)
         except (AttributeError, TypeError, ValueError):
-            raise self._refused("has shapes that are known at run time only") from None
+            raise self.refused("has shapes that are known at run time only") from None
 
-    def _refused(self, why: str) -> ModelError:
+    def refused(self, why: str) -> ModelError:
+        """The error that says why the network cannot be a table."""
         return ModelError(
             f"{self._name} {why}, which the native agent cannot do: measure it on a device with "
             f"Python, by --runtime onnxruntime"

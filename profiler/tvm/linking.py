@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +23,8 @@ from lwprof.profiler.tvm.toolchain import require_tvm
 _LINK_S = 600.0
 INSTALL_HINT = "pip install 'lwprof[native]'"
 _FLAGS = (
-    "-O2", "-std=gnu11", "-static", "-fPIE", "-pie", "-s", "-fno-sanitize=undefined",
-    "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections",
+    "-O2", "-std=gnu11", "-fPIE", "-s", "-ffunction-sections", "-fdata-sections",
+    "-Wl,--gc-sections",
     # Android refuses programs that are not position-independent, and newer phones have
     # pages of 16 KB.
     "-Wl,-z,max-page-size=16384",
@@ -90,6 +92,22 @@ def target_of(kind: Machine, threads: int, cpu: str | None = None) -> Any:
     return tvm.target.Target(described)
 
 
+def require_linker(kind: Machine) -> tuple[str, ...]:
+    """The command that compiles C and links for a machine.
+
+    For this machine's own kind that is the system's compiler where there is one: zig builds
+    a C library first, which takes it a minute of each kind.
+
+    Raises:
+        MissingExtra: zig is needed and not installed.
+    """
+    own = shutil.which(os.environ.get("CC") or "cc")
+    if own is not None and kind.name == platform.machine():
+        return (own, "-static-pie")
+    return (require_zig(), "cc", "-target", kind.zig, "-static", "-pie",
+            "-fno-sanitize=undefined")  # fmt: skip
+
+
 def require_zig() -> str:
     """Path of the cross compiler.
 
@@ -106,14 +124,20 @@ def require_zig() -> str:
     )
 
 
-def link(kind: Machine, objects: Sequence[Path], tables: Path, program: Path, cache: Path) -> None:
+def zig_cache() -> str:
+    """Where zig keeps the C libraries that it has built: the user's, since they take minutes."""
+    import platformdirs
+
+    return str(Path(platformdirs.user_cache_dir("lwprof", appauthor=False)) / "zig")
+
+
+def link(kind: Machine, objects: Sequence[Path], tables: Path, program: Path) -> None:
     """Makes a static, position-independent executable.
 
     Args:
         objects: compiled kernels.
         tables: the C file that ``native_source.source`` wrote.
         program: the file to write.
-        cache: folder that zig keeps compiled C libraries in.
 
     Raises:
         MissingExtra: no zig.
@@ -121,19 +145,19 @@ def link(kind: Machine, objects: Sequence[Path], tables: Path, program: Path, ca
     """
     with resources.as_file(resources.files("lwprof.agents.native") / "source") as sources:
         command = [
-            require_zig(), "cc", "-target", kind.zig, *_FLAGS, f"-I{sources}",
+            *require_linker(kind), *_FLAGS, f"-I{sources}",
             *map(str, sorted(sources.glob("*.c"))), str(tables), *map(str, objects),
             "-o", str(program), "-lm", "-lpthread",
         ]  # fmt: skip
-        env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"),
-               "ZIG_LOCAL_CACHE_DIR": str(cache / "zig")}  # fmt: skip
+        cache = zig_cache()
+        env = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
         try:
             done = subprocess.run(
                 command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                 errors="replace", timeout=_LINK_S, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise HostError(f"the cross compiler zig does not run: {error}") from None
+            raise HostError(f"the compiler {command[0]} does not run: {error}") from None
     if done.returncode != 0 or not program.is_file():
         last = " ".join(done.stderr.split())[-400:]
-        raise HostError(f"linking the native program failed: {last}; reinstall ziglang")
+        raise HostError(f"linking the native program failed: {last}; reinstall it")

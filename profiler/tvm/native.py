@@ -77,11 +77,11 @@ def compile_native(
         HostError: linking failed, or the cache cannot be written.
     """
     tvm = toolchain.require_tvm()
-    linking.require_zig()
     from lwprof.profiler.graph import read
 
     graph = model if isinstance(model, Graph) else read(model)
     kind = linking.machine(machine)
+    linking.require_linker(kind)
     folder = artifacts.cache_folder(cache_dir)
     facts = [graph.sha256, kind.name, cpu or kind.cpu, threads, str(tvm.__version__),
              TEMPLATE_VERSION, FORMAT, _sources_digest()]  # fmt: skip
@@ -119,7 +119,7 @@ def _compile(
         work = Path(folder)
         build.object_code(compiled, target, work / "kernels.o")
         (work / "tables.c").write_text(source(flat, outputs, digest), encoding="ascii")
-        linking.link(kind, [work / "kernels.o"], work / "tables.c", work / "program", stem.parent)
+        linking.link(kind, [work / "kernels.o"], work / "tables.c", work / "program")
         (work / "weights").write_bytes(flat.constants)
         (work / "program").replace(executable)
         (work / "weights").replace(weights)

@@ -41,7 +41,7 @@ def find(service: str) -> Serve | None:
 
 
 def _start(phone: Phone, command: str, stderr: int) -> subprocess.Popen[bytes]:
-    inner = _emulated(phone, command.replace("/data/", f"{phone.root}/data/"))
+    inner = _emulated(phone, re.sub(r"(?<![\w./-])/data/", f"{phone.root}/data/", command))
     return subprocess.Popen(
         ["/bin/sh", "-c", inner], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
         cwd="/", start_new_session=True, bufsize=0,
@@ -54,7 +54,8 @@ def _emulated(phone: Phone, command: str) -> str:
     file = Path(word[0]) if word else Path()
     with contextlib.suppress(OSError):
         if word and phone.emulator and file.is_file() and os.access(file, os.X_OK):
-            head = file.open("rb").read(20)
+            with file.open("rb") as opened:
+                head = opened.read(20)
             machine = struct.unpack_from("<H", head, 18)[0] if head[:4] == b"\x7fELF" else 0
             if machine in phone.emulator:
                 return f"{phone.emulator[machine]} {command}"

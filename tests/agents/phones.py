@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from adbd_double import Phone
 
-from lwprof.agents.targets.adb import AdbTarget
+from lwprof.agents.targets.adb import WORKDIR, AdbTarget
 from lwprof.agents.targets.adb_client import AdbClient, bundled_adb
 
 CLIENTS = {"installed": shutil.which("adb"), "bundled": bundled_adb()}
@@ -39,9 +39,20 @@ def server(client: str, folder: Path) -> Iterator[AdbClient]:
                        capture_output=True, timeout=90)  # fmt: skip
 
 
-def target(client: AdbClient, phone: Phone, python: str = "python3") -> AdbTarget:
-    """A phone as a target; marked as the stand-in that it is."""
-    return AdbTarget("phone", phone.serial, client=client, python=python, environment="synthetic")
+def target(
+    client: AdbClient, phone: Phone, python: str = "python3", *, real_paths: bool = False
+) -> AdbTarget:
+    """A phone as a target; marked as the stand-in that it is.
+
+    Args:
+        real_paths: its work folder by the path on this machine, for programs that open
+            files there: only shells and adb itself see the phone's paths.
+    """
+    workdir = f"{phone.root}{WORKDIR}" if real_paths else WORKDIR
+    return AdbTarget(
+        "phone", phone.serial, client=client, python=python, workdir=workdir,
+        environment="synthetic",
+    )  # fmt: skip
 
 
 def until_listed(client: AdbClient, serial: str, state: str = "device") -> None:
