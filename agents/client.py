@@ -124,7 +124,7 @@ class Agent:
             DeviceError: it does not start, or is not the agent that was carried there.
         """
         patience = _OPEN_S if self.target.detached else 0.0
-        resuming.insist(self._open, time.monotonic() + patience)
+        resuming.insist(self._open, patience)
         self._wanted = True
 
     def _open(self) -> None:
@@ -297,19 +297,20 @@ class Agent:
     def _insist(self, work: Callable[[], T]) -> T:
         """Does what needs a link, again while it is lost for passing reasons."""
         patience = self.target.resume_s if self.target.detached else 0.0
-        return resuming.insist(work, time.monotonic() + patience)
+        return resuming.insist(work, patience)
 
     def _ask(self, operation: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         if not (self._wanted and self.target.detached):
             return self._ask_once(operation, args, timeout_s)
-        give_up = time.monotonic() + timeout_s + self.target.resume_s
 
         def attempt() -> dict[str, Any]:
             if self._wanted:  # else it was closed meanwhile, by another thread
                 self._open()
             return self._ask_once(operation, args, timeout_s)
 
-        return resuming.insist(attempt, give_up, answered=lambda: self.alive or not self._wanted)
+        return resuming.insist(
+            attempt, self.target.resume_s, answered=lambda: self.alive or not self._wanted
+        )
 
     def _ask_once(
         self, operation: str, args: Mapping[str, Any], timeout_s: float

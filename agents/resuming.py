@@ -15,24 +15,27 @@ _LONGEST_PAUSE_S = 5.0
 
 
 def insist(
-    work: Callable[[], T], give_up: float, *, answered: Callable[[], bool] = lambda: False
+    work: Callable[[], T], patience_s: float, *, answered: Callable[[], bool] = lambda: False
 ) -> T:
     """The result of ``work``, which is repeated while it fails for passing reasons.
 
     Args:
         work: safe to repeat.
-        give_up: monotonic seconds after which it is not repeated any more.
+        patience_s: how long after its first failure it is repeated.
         answered: tells after a failure whether the device itself reported it: trying again
             is then the caller's decision.
 
     Raises:
         LwprofError: the last failure.
     """
-    pause = _FIRST_PAUSE_S
+    pause: float = _FIRST_PAUSE_S
+    give_up: float | None = None
     while True:
         try:
             return work()
         except LwprofError as error:
+            if give_up is None:
+                give_up = time.monotonic() + patience_s
             left = give_up - time.monotonic()
             if not error.transient or answered() or left <= 0:
                 raise

@@ -128,9 +128,10 @@ class SshConnection(Connection):
         if self._channel.closed:
             return
         with contextlib.suppress(Exception):
-            self._channel.shutdown_write()
-            if not self._channel.status_event.wait(_LEAVE_S) and self._way.alive:
-                self._kill()
+            if self._way.alive:
+                self._channel.shutdown_write()
+                if not self._channel.status_event.wait(_LEAVE_S):
+                    self._kill()
         self._channel.close()
 
     def _kill(self) -> None:

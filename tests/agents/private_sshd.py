@@ -39,7 +39,9 @@ class Sshd:
 
     Attributes:
         folder: of its keys and configuration, readable for everybody.
-        port: on 127.0.0.1.
+        port: where it listens.
+        address: where it listens.
+        prefix: command that starts it elsewhere, as in a network namespace.
         user: who logs in.
         home: where that user's work folder may lie.
     """
@@ -49,7 +51,8 @@ class Sshd:
     user: str
     home: Path
     process: subprocess.Popen[bytes] | None = None
-    extra: dict[str, str] = field(default_factory=dict)
+    address: str = "127.0.0.1"
+    prefix: list[str] = field(default_factory=list)
 
     @property
     def known_hosts(self) -> Path:
@@ -62,7 +65,7 @@ class Sshd:
     def settings(self, **more: object) -> SshSettings:
         """Settings that reach it, without anything of the real user's."""
         chosen: dict[str, object] = {
-            "host": "127.0.0.1", "user": self.user, "port": self.port,
+            "host": self.address, "user": self.user, "port": self.port,
             "identity": self.identity, "known_hosts": self.known_hosts,
             "config": self.folder / "ssh_config", "python": PYTHON,
             "workdir": str(self.home / "lwprof"), "leases": str(self.home / "leases"),
@@ -74,11 +77,28 @@ class Sshd:
         """A fresh target for it; nobody is asked anything."""
         return SshTarget("board", self.settings(**more), ask=lambda question: None)
 
+    def move(self, address: str, prefix: list[str]) -> None:
+        """Lets it listen elsewhere."""
+        config = self.folder / "sshd_config"
+        config.write_text(config.read_text().replace(
+            f"ListenAddress {self.address}", f"ListenAddress {address}"))  # fmt: skip
+        text = self.known_hosts.read_text()
+        self.known_hosts.write_text(text.replace(f"[{self.address}]", f"[{address}]"))
+        self.address, self.prefix = address, prefix
+
+    def signal_servers(self, number: int) -> None:
+        """Sends a signal to the listener and every login's server."""
+        assert self.process is not None
+        for pid in (self.process.pid, *self.sessions()):
+            with contextlib.suppress(OSError):
+                if "sshd" in Path(f"/proc/{pid}/comm").read_text():
+                    os.kill(pid, number)
+
     def start(self) -> None:
         """Starts it and waits until it greets."""
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(
-            [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")],
+            [*self.prefix, SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         log.close()
@@ -86,7 +106,7 @@ class Sshd:
         while time.monotonic() < deadline:
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 5) as sock,
+                socket.create_connection((self.address, self.port), 5) as sock,
             ):
                 if sock.recv(4) == b"SSH-":
                     return
