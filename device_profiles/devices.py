@@ -126,19 +126,38 @@ def ssh_device(
         raise UsageError(f"cannot read {address[:80]!r} as user@host or user@host:port")
     if not _HOSTNAME.fullmatch(host):
         raise UsageError(f"{host[:80]!r} is no host name or address")
-    for option, value in (("jump", jump), ("identity", identity), ("python", python),
-                          ("workdir", workdir)):  # fmt: skip
-        if value is not None and not _WORD.fullmatch(value):
-            raise UsageError(f"{option} {value[:80]!r} holds characters that it cannot hold")
+    _check_words(jump=jump, identity=identity, python=python, workdir=workdir)
     return Device(name, board, "ssh", user=user, host=host, port=port, jump=jump,
                   identity=identity, python=python, workdir=workdir)  # fmt: skip
 
 
-def adb_device(name: str, board: str, serial: str) -> Device:
-    """A device reached by adb; UsageError for what cannot be a serial."""
+def adb_device(
+    name: str,
+    board: str,
+    serial: str,
+    *,
+    python: str | None = None,
+    workdir: str | None = None,
+) -> Device:
+    """A device reached by adb.
+
+    Args:
+        serial: as ``adb devices`` prints it, or ``address:port``.
+        python, workdir: see ``Device``.
+
+    Raises:
+        UsageError: no such serial is possible.
+    """
     if not _SERIAL.fullmatch(serial):
         raise UsageError(f"{serial[:80]!r} is no serial: take one that 'adb devices' prints")
-    return Device(name, board, "adb", serial=serial)
+    _check_words(python=python, workdir=workdir)
+    return Device(name, board, "adb", serial=serial, python=python, workdir=workdir)
+
+
+def _check_words(**options: str | None) -> None:
+    for option, value in options.items():
+        if value is not None and not _WORD.fullmatch(value):
+            raise UsageError(f"{option} {value[:80]!r} holds characters that it cannot hold")
 
 
 def host_device() -> Device:
@@ -279,6 +298,7 @@ def _device(name: str, entry: _Entry, path: Path) -> Device:
             return ssh_device(name, entry.board, entry.ssh, jump=entry.jump,
                               identity=entry.identity, python=entry.python,
                               workdir=entry.workdir)  # fmt: skip
-        return adb_device(name, entry.board, entry.adb or "")
+        return adb_device(name, entry.board, entry.adb or "", python=entry.python,
+                          workdir=entry.workdir)  # fmt: skip
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -45,10 +46,12 @@ def add(
 
     if (ssh is None) == (adb is None):
         raise click.UsageError("say how to reach it: either --ssh user@host or --adb SERIAL")
-    if ssh is None and (jump or identity or python or workdir or accept):
-        raise click.UsageError("--jump, --identity, --python, --workdir and --accept go with --ssh")
+    if ssh is None and (jump or identity or accept):
+        raise click.UsageError("--jump, --identity and --accept go with --ssh")
     if ssh is None:
-        device = adb_device(name, board or "android", adb or "")
+        device = adb_device(name, board or "android", adb or "", python=python, workdir=workdir)
+        if board is None:
+            device = dataclasses.replace(device, board=_phone(device))
     else:
         options = {"jump": jump, "identity": identity, "python": python, "workdir": workdir}
         device = ssh_device(name, board or "generic_linux", ssh, **options)
@@ -88,6 +91,18 @@ def _asked(device: Device, options: dict[str, str | None], address: str) -> Devi
         path = write_profile(board, title, facts.environment, facts.clusters, facts.memory_bytes)
         click.echo(f"wrote what {device.name} says about itself to {path}")
     return ssh_device(device.name, board, address, **options)
+
+
+def _phone(device: Device) -> str:
+    """The board that a phone says it is; ``android`` for one that no profile knows."""
+    from lwprof.agents import open_target
+    from lwprof.agents.targets.adb import AdbTarget
+    from lwprof.device_profiles.boards import identify
+
+    with open_target(device) as target:
+        assert isinstance(target, AdbTarget)
+        told = target.run(["getprop", "ro.product.device"])
+    return identify(codename=told.stdout.decode("utf-8", "replace").strip()) or "android"
 
 
 @click.command()
