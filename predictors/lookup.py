@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lwprof.device_profiles import find_device
 from lwprof.errors import CostMiss, UsageError
 from lwprof.profiler.graph import Graph, read
+from lwprof.profiler.kernels import Workload
 from lwprof.profiler.session.measure import OVERHEAD
 from lwprof.profiler.statistics import Estimate
-from lwprof.profiler.store import Context, Store, open_store
+from lwprof.profiler.store import Context, Store
 
 QUANTITIES = ("latency_s", "peak_memory_bytes")
 SCHEMA = "lwprof.prediction/1"
+SOURCES = ("measured", "interpolated", "predicted", "extrapolated")
+"""Where a kernel's cost can come from, the most trusted first."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelName:
+    """A kernel of a model before its cost is known.
+
+    Attributes:
+        workload: None where only its key was stored with the model.
+    """
+
+    key: str
+    operators: tuple[str, ...]
+    nodes: tuple[str, ...]
+    workload: Workload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,12 @@ class ModelCost:
     gap_s: Estimate
     kernels: tuple[KernelCost, ...]
 
+    @property
+    def sources(self) -> dict[str, int]:
+        """How many kernels came from where."""
+        found = [kernel.latency_s.source for kernel in self.kernels]
+        return {source: found.count(source) for source in SOURCES}
+
     def to_json(self) -> dict[str, Any]:
         """One entry of ``lwprof.prediction/1``."""
         graph = self.graph
@@ -58,8 +81,7 @@ class ModelCost:
                  "count": 1, "latency_s": k.latency_s.to_json(), "energy_j": None}
                 for k in self.kernels
             ],
-            "sources": {"measured": len(self.kernels), "interpolated": 0, "predicted": 0,
-                        "extrapolated": 0},
+            "sources": self.sources,
         }  # fmt: skip
 
 
@@ -124,8 +146,24 @@ class LookupCostModel:
             mean=np.array([[e.value, m] for e, m in zip(latency, memory, strict=True)]),
             low=np.array([[e.low, m] for e, m in zip(latency, memory, strict=True)]),
             high=np.array([[e.high, m] for e, m in zip(latency, memory, strict=True)]),
-            source=np.array([["measured", "computed"] for _ in costs]),
+            source=np.array([[e.source, "computed"] for e in latency]),
         )  # fmt: skip
+
+    def quantile(self, models: Any, level: float) -> NDArray[np.float64]:
+        """Upper bounds for chance constraints, shape (models, quantities).
+
+        The cost lies below its bound with probability ``level``: the interval's upper half,
+        stretched as that of a normal distribution would be.
+
+        Raises:
+            UsageError: the level does not lie between 0.5 and 1.
+        """
+        if not 0.5 <= level < 1:
+            raise UsageError(f"a quantile's level lies between 0.5 and 1, not {level}")
+        costs = self.predict(models)
+        normal = NormalDist()
+        stretch = normal.inv_cdf(level) / normal.inv_cdf(0.975)
+        return np.asarray(costs.mean + (costs.high - costs.mean) * stretch, dtype=np.float64)
 
     def explain(self, model: Any) -> ModelCost:
         """Costs per kernel; they and the gap sum to what ``predict`` says."""
@@ -134,32 +172,37 @@ class LookupCostModel:
     def _cost(self, model: Any) -> ModelCost:
         graph = read(model, batch=self.context.batch)
         kernels = self._kernels(graph)
-        found = self._store.lookup([key for key, _, _ in kernels], self.context.key)
-        missing = {}
-        costs = []
-        for key, operators, nodes in kernels:
-            facts = found.get(key, {})
+        found = self._store.lookup([kernel.key for kernel in kernels], self.context.key)
+        known: dict[str, Estimate] = {}
+        missing: dict[str, KernelName] = {}
+        for kernel in kernels:
+            facts = found.get(kernel.key, {})
             # In the network's company first: alone, a kernel finds its inputs warm.
             fact = facts.get("latency_s") or facts.get("isolated_latency_s")
             if fact is None:
-                missing[key] = "+".join(operators)
-                continue
-            costs.append(KernelCost(key, operators, nodes, fact.estimate()))
+                missing[kernel.key] = kernel
+            else:
+                known[kernel.key] = fact.estimate()
         if missing:
-            key, what = next(iter(missing.items()))
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise CostMiss(
-                f"{graph.name}: the table of {self.device!r} lacks {what} ({key[:14]}…){more}: "
-                f"run lwprof measure {graph.name} --device {self.device}",
-                tuple(missing),
-            )
+            known |= self._estimate(graph, tuple(missing.values()))
+        costs = tuple(KernelCost(k.key, k.operators, k.nodes, known[k.key]) for k in kernels)
         gap = self._gap(len(costs), graph)
-        return ModelCost(graph, _sum([*(c.latency_s for c in costs), gap]), gap, tuple(costs))
+        return ModelCost(graph, _sum([*(c.latency_s for c in costs), gap]), gap, costs)
 
-    def _kernels(self, graph: Graph) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    def _estimate(self, graph: Graph, missing: Sequence[KernelName]) -> dict[str, Estimate]:
+        """What to say of kernels that the table lacks: here, that it lacks them."""
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise CostMiss(
+            f"{graph.name}: the table of {self.device!r} lacks {'+'.join(missing[0].operators)} "
+            f"({missing[0].key[:14]}…){more}: run lwprof measure {graph.name} --device "
+            f"{self.device}, or lwprof fit --device {self.device} to have it predicted",
+            tuple(kernel.key for kernel in missing),
+        )
+
+    def _kernels(self, graph: Graph) -> list[KernelName]:
         stored = self._store.kernels(graph.sha256, self.context.key)
         if stored is not None:
-            return [(k["workload"], tuple(k["operators"]), tuple(k["nodes"]))
+            return [KernelName(k["workload"], tuple(k["operators"]), tuple(k["nodes"]))
                     for k in stored["kernels"]]  # fmt: skip
         if self.device != "host":
             raise CostMiss(
@@ -168,7 +211,7 @@ class LookupCostModel:
             )
         from lwprof.profiler.session.kernels import kernels_on_host
 
-        return [(k.workload.key, tuple(k.operators), tuple(k.nodes))
+        return [KernelName(k.workload.key, tuple(k.operators), tuple(k.nodes), k.workload)
                 for k in kernels_on_host(graph, self.context.runtime)]  # fmt: skip
 
     def _gap(self, kernels: int, graph: Graph) -> Estimate:
@@ -181,35 +224,6 @@ class LookupCostModel:
         return _sum([facts["call_s"].estimate(), facts["gap_s"].estimate().scaled(kernels)])
 
 
-def open_lookup(device: str, choice: Mapping[str, Any], store: str | None) -> LookupCostModel:
-    """The lookup table of a device in the one context that matches ``choice``.
-
-    Raises:
-        UsageError: none matches, or several do; they are listed.
-    """
-    find_device(device)
-    database = open_store(store)
-    contexts = [c for c in database.contexts(device=device) if _matches(c, choice)]
-    useful = [c for c in contexts if database.facts(context=c.key)]
-    if len(useful) == 1:
-        return LookupCostModel(device, database, useful[0])
-    if not useful:
-        asked = ", ".join(f"{k}={v}" for k, v in choice.items())
-        raise UsageError(
-            f"nothing was measured on {device!r}{f' with {asked}' if asked else ''}: "
-            f"run lwprof measure MODEL --device {device}"
-        )
-    listed = "; ".join(c.describe() for c in useful)
-    raise UsageError(
-        f"{len(useful)} contexts of {device!r} match, choose one with --runtime, --threads, "
-        f"--provider or --precision: {listed}"
-    )
-
-
-def _matches(context: Context, choice: Mapping[str, Any]) -> bool:
-    return all(getattr(context, name) == value for name, value in choice.items())
-
-
 def _sum(parts: Sequence[Estimate]) -> Estimate:
     """The sum of estimates from one session: their errors share the machine's state, so the
     half-widths add up rather than their squares. A part known only as "at most" counts by half
@@ -219,7 +233,9 @@ def _sum(parts: Sequence[Estimate]) -> Estimate:
         value += part.value / 2 if part.at_most else part.value
         low += max(0.0, part.low)
         high += part.high
-    return Estimate(value, min(low, value), max(high, value), source="measured")
+    # A sum is worth what the least trusted of its parts is.
+    source = max((part.source for part in parts), key=SOURCES.index)
+    return Estimate(value, min(low, value), max(high, value), source=source)
 
 
 def _float(value: int | None) -> float:

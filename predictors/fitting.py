@@ -1,0 +1,216 @@
+"""Fits a device's kernel regressor from its table, and says how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwprof.errors import UsageError
+from lwprof.predictors.conformal import conformal_quantile
+from lwprof.predictors.kernel_features import kernel_shape
+from lwprof.predictors.kernel_regressor import LEAST, POOLED, KernelRegressor
+from lwprof.profiler.kernels import Workload
+from lwprof.profiler.store import Context, Fact, Store
+
+Floats = NDArray[np.float64]
+
+SCHEMA = "lwprof.fit/1"
+_LEVEL = 0.9
+_WEAK = 0.15
+_FEW = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One kernel of a table, as a fit takes it.
+
+    Attributes:
+        latency_s: in the company of a network, or what that is estimated to be from the
+            kernel alone (``corrected``).
+    """
+
+    workload: Workload
+    latency_s: float
+    corrected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyReport:
+    """How well a family's kernels are predicted when they are left out of the fit.
+
+    Attributes:
+        error: median of |prediction/cost − 1|; ``within``: share within 10 %.
+        coverage: share of 90 % intervals, each from the other kernels, that hold the cost.
+        share: of the table's total time.
+    """
+
+    name: str
+    kernels: int
+    error: float
+    within: float
+    coverage: float
+    share: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain fields."""
+        return {"family": self.name, "kernels": self.kernels, "median_error": self.error,
+                "within_10_percent": self.within, "coverage_90": self.coverage,
+                "share_of_time": self.share}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted context.
+
+    Attributes:
+        context_factors: by family, in-network time over the time alone.
+        skipped: kernels of the table that could not be used, by reason.
+        path: where it was saved.
+    """
+
+    device: str
+    context: Context
+    regressor: KernelRegressor
+    families: tuple[FamilyReport, ...]
+    context_factors: Mapping[str, float]
+    skipped: Mapping[str, int]
+    path: Path
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to measure next: what is weak and takes time first, then what is scarce."""
+        own = [family for family in self.families if family.name != POOLED]
+        weak = sorted((f for f in own if f.error > _WEAK), key=lambda f: -f.share * f.error)
+        scarce = [f for f in own if f.kernels < _FEW and f not in weak]
+        return tuple(
+            [f"{f.name}: off by {f.error:.0%} on {f.kernels} kernels" for f in weak]
+            + [f"{f.name}: only {f.kernels} kernels" for f in scarce]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """``lwprof.fit/1``."""
+        return {
+            "schema": SCHEMA,
+            "device": self.device,
+            "context": {**self.context.to_json(), "key": self.context.key},
+            "kernels": self.regressor.n_kernels_,
+            "fingerprint": self.regressor.fingerprint_,
+            "families": [family.to_json() for family in self.families],
+            "context_factors": dict(self.context_factors),
+            "skipped": dict(self.skipped),
+            "advice": list(self.advice),
+            "path": str(self.path),
+        }
+
+
+def fit_context(
+    device: str, store: Store, context: Context, folder: Path, random_state: int = 0
+) -> Fit:
+    """Fits one context's kernels and saves the regressor.
+
+    Args:
+        folder: where fitted predictors of this store are kept.
+
+    Raises:
+        UsageError: too few kernels in the table; it says how to get more.
+    """
+    known, factors, skipped = table_kernels(store, context)
+    if len(known) < LEAST:
+        raise UsageError(
+            f"the table of {device!r} has {len(known)} usable kernels, a fit needs {LEAST} and is "
+            f"good from about 200: run lwprof measure --device {device} --budget 20m"
+        )
+    regressor = KernelRegressor(random_state)
+    regressor.fit([k.workload for k in known], [k.latency_s for k in known])
+    path = saved_at(folder, context)
+    regressor.save(path)
+    reports = family_reports(regressor, known)
+    return Fit(device, context, regressor, reports, factors, skipped, path)
+
+
+def saved_at(folder: Path, context: Context) -> Path:
+    """File of the fitted latency regressor of a context."""
+    return folder / context.key.replace(":", "_") / "latency_s.json"
+
+
+def table_kernels(
+    store: Store, context: Context
+) -> tuple[list[Known], dict[str, float], dict[str, int]]:
+    """A table's kernels as in-network times; context factors; what was left out, by reason.
+
+    Alone, a kernel finds its inputs in the caches: by family, the median ratio of kernels
+    that were measured both ways puts the others right.
+    """
+    subjects = store.subjects(kind="workload", context=context.key)
+    found = store.lookup([subject.key for subject in subjects], context.key)
+    skipped = {"below the resolution": 0, "unknown shape": 0}
+    usable: list[tuple[Workload, str, float | None, float | None]] = []
+    for subject in subjects:
+        workload = Workload.from_description(subject.description, subject.key)
+        shape = kernel_shape(workload)
+        facts = found.get(subject.key, {})
+        inside, alone = _value(facts, "latency_s"), _value(facts, "isolated_latency_s")
+        if shape is None:
+            skipped["unknown shape"] += 1
+        elif inside is None and alone is None:
+            skipped["below the resolution"] += 1
+        else:
+            usable.append((workload, shape.family, inside, alone))
+    factors = _context_factors(usable)
+    every = factors.get(POOLED, 1.0)
+    known = [
+        Known(workload, inside, False) if inside is not None
+        else Known(workload, (alone or 0.0) * factors.get(family, every), True)
+        for workload, family, inside, alone in usable
+    ]  # fmt: skip
+    return known, factors, {k: n for k, n in skipped.items() if n}
+
+
+def family_reports(regressor: KernelRegressor, known: Sequence[Known]) -> tuple[FamilyReport, ...]:
+    """Held-out errors by family, the one that takes most time first."""
+    time: dict[str, float] = {}
+    for kernel in known:
+        shape = kernel_shape(kernel.workload)
+        name = shape.family if shape and shape.family in regressor.families_ else POOLED
+        time[name] = time.get(name, 0.0) + kernel.latency_s
+    total = sum(time.values())
+    reports = []
+    for name, family in regressor.families_.items():
+        off = np.abs(np.exp(family.errors) - 1)
+        reports.append(
+            FamilyReport(
+                name, len(off), float(np.median(off)), float(np.mean(off <= 0.10)),
+                _coverage(family.errors), time.get(name, 0.0) / total,
+            )
+        )  # fmt: skip
+    return tuple(sorted(reports, key=lambda report: -report.share))
+
+
+def _coverage(errors: Floats) -> float:
+    """Share of errors that lie within the bound that the others give."""
+    inside = [
+        abs(error) <= conformal_quantile(np.delete(errors, place), _LEVEL)
+        for place, error in enumerate(errors)
+    ]
+    return float(np.mean(inside))
+
+
+def _context_factors(
+    usable: Sequence[tuple[Workload, str, float | None, float | None]],
+) -> dict[str, float]:
+    ratios: dict[str, list[float]] = {}
+    for _, family, inside, alone in usable:
+        if inside is not None and alone is not None:
+            for name in (family, POOLED):
+                ratios.setdefault(name, []).append(inside / alone)
+    return {name: float(np.median(r)) for name, r in ratios.items() if len(r) >= 3}
+
+
+def _value(facts: Mapping[str, Fact], quantity: str) -> float | None:
+    fact = facts.get(quantity)
+    return None if fact is None or fact.at_most or fact.value <= 0 else fact.value
