@@ -65,7 +65,7 @@ class StreamedWeights(SeededWeights):
         """Where in the file ``array`` now is."""
         offset = -(-self._file.tell() // 4096) * 4096  # pages, so that runtimes can map them
         self._file.seek(offset)
-        self._file.write(array.tobytes())
+        self._file.write(np.ascontiguousarray(array).data)
         entries = {"location": self._location, "offset": offset, "length": array.nbytes}
         made = [onnx.StringStringEntryProto(key=k, value=str(v)) for k, v in entries.items()]
         return {"data_location": onnx.TensorProto.EXTERNAL, "external_data": made}

@@ -17,7 +17,7 @@ _SAMPLE = ("addersr", "ds_cnn", "mobilenet_v3_small", "nasbench201_best", "shuff
 @pytest.mark.parametrize("name", _SAMPLE)
 def test_imports_into_tvm(name: str) -> None:
     module = onnx_frontend.from_onnx(zoo.build(name))
-    result = module["main"].ret_struct_info
+    result = module["main"].ret_ty
     expected = [
         tuple(d.dim_value for d in output.type.tensor_type.shape.dim)
         for output in zoo.build(name, weights="none").graph.output
