@@ -18,6 +18,7 @@ from lwprof.agents import Agent
 from lwprof.errors import UsageError
 from lwprof.profiler.session import blocks as reading
 from lwprof.profiler.session import energy_blocks
+from lwprof.profiler.session.calibrate import calibrated
 from lwprof.profiler.session.chains import LONG, SHORT
 from lwprof.profiler.session.energy_result import ModelEnergy
 from lwprof.profiler.session.isolated import MANY, VISITS, Bench
@@ -124,7 +125,7 @@ class EnergyCampaign:
         for block in self.runner.blocks(LOOPS, VISITS):
             script, record = block.payload["script"], block.payload["record"]
             try:
-                found = energy_blocks.read(script, record, self.meter.labels)
+                found = energy_blocks.read(script, record, self.meter.labels, self.meter.known)
             except SensorRefused:
                 continue
             by_round.setdefault(int(script.get("round", 0)), {}).update(found)
@@ -139,7 +140,10 @@ class EnergyCampaign:
         for block in clean if 2 * len(clean) >= len(blocks) else blocks:
             try:
                 read = energy_blocks.read(
-                    block.payload["script"], block.payload["record"], self.meter.labels
+                    block.payload["script"],
+                    block.payload["record"],
+                    self.meter.labels,
+                    self.meter.known,
                 )
                 found.append(read[key])
             except SensorRefused as error:
@@ -313,6 +317,8 @@ def meter_for(agent: Agent, settings: Settings, effort: Effort) -> Meter | None:
     found = instruments_of(agent)
     provider = settings.provider.removesuffix("ExecutionProvider")
     meter = choose(found, provider, effort.rails)
+    if meter is not None:
+        meter = calibrated(meter, agent.facts().hardware_id)
     if meter is None and effort.energy and effort.assumed_power_w is None:
         raise UsageError(f"this device's energy cannot be measured: {why_none(found)}")
     return meter

@@ -10,7 +10,7 @@ from lwprof.errors import DeviceError
 from lwprof.profiler.session.meter import Meter
 from lwprof.profiler.session.scripts import Runnable, _block, _load, _warm
 from lwprof.profiler.statistics.energy import Visit, visits
-from lwprof.profiler.statistics.power import SensorRefused, Window, trace
+from lwprof.profiler.statistics.power import Rail, SensorRefused, Trace, Window, trace
 
 _LEAST_RUNS = 3
 
@@ -47,28 +47,46 @@ def script(
 
 
 def read(
-    script: Mapping[str, Any], record: Mapping[str, Any], labels: Sequence[str]
+    script: Mapping[str, Any],
+    record: Mapping[str, Any],
+    labels: Sequence[str],
+    known: Mapping[str, Any] | None = None,
 ) -> dict[str, Visit]:
-    """The visit of each session of a block made by ``script``.
+    """The visit of each session of a block made by ``script``; arguments as of ``traces``.
 
     Raises:
         SensorRefused: the readings do not tell energy.
         DeviceError: the record lacks the step's result.
     """
-    out: dict[str, Visit] = {}
+    parts = [visits(*found) for found in traces(script, record, labels, known)]
+    return {row[0].session: together(row) for row in zip(*parts, strict=True)}
+
+
+def traces(
+    script: Mapping[str, Any],
+    record: Mapping[str, Any],
+    labels: Sequence[str],
+    known: Mapping[str, Any] | None = None,
+) -> list[tuple[Trace, list[Window]]]:
+    """Energy over time of each rail, and the windows, of a block's energy step.
+
+    Args:
+        known: what is known better of the sensor than the device tells (``lag_s`` …).
+
+    Raises:
+        SensorRefused: the readings do not tell energy.
+        DeviceError: the record lacks the step's result.
+    """
     for step, result in zip(script["steps"], record["steps"], strict=False):
         if step["do"] == "energy":
-            for visit in _visits(result, labels):
-                out[visit.session] = visit
-    if not out:
-        raise DeviceError("an energy block came back without its windows; measure again")
-    return out
+            return _traces(result, labels, known or {})
+    raise DeviceError("an energy block came back without its windows; measure again")
 
 
-def _visits(result: Mapping[str, Any], labels: Sequence[str]) -> list[Visit]:
-    from lwprof.profiler.statistics.power import Rail
-
-    samples, sensor = result["samples"], result["sensor"]
+def _traces(
+    result: Mapping[str, Any], labels: Sequence[str], known: Mapping[str, Any]
+) -> list[tuple[Trace, list[Window]]]:
+    samples, sensor = result["samples"], {**result["sensor"], **known}
     # Times count from the first window: nanoseconds since the boot do not fit a float well.
     zero = int(result["windows"][0]["t0_ns"])
     windows = [
@@ -77,19 +95,16 @@ def _visits(result: Mapping[str, Any], labels: Sequence[str]) -> list[Visit]:
         for w in result["windows"]
     ]  # fmt: skip
     times, values = _fresh(samples, zero)
-    known = [rail["label"] for rail in sensor["rails"]]
-    gone = [label for label in labels if label not in known]
+    there = [rail["label"] for rail in sensor["rails"]]
+    gone = [label for label in labels if label not in there]
     if gone:
         raise SensorRefused(f"the sensor no longer has a rail called {', '.join(gone)}")
-    parts = [
-        visits(
-            trace(Rail.from_json(sensor, label), times, values[label], windows,
-                  states=samples.get("states") or (), changed=samples.get("changed")),
-            windows,
-        )
+    states, changed = samples.get("states") or (), samples.get("changed")
+    return [
+        (trace(Rail.from_json(sensor, label), times, values[label], windows, states=states,
+               changed=changed), windows)
         for label in labels
     ]  # fmt: skip
-    return [together(row) for row in zip(*parts, strict=True)]
 
 
 def _fresh(samples: Mapping[str, Any], zero: int) -> tuple[list[int], dict[str, list[int | None]]]:

@@ -35,6 +35,12 @@ class Meter:
         return tuple(Rail.from_json(self.sensor, label) for label in self.labels)
 
     @property
+    def known(self) -> dict[str, Any]:
+        """What a step test found, which the device itself does not tell."""
+        names = ("lag_s", "averaging_s") if "step_test" in self.sensor else ()
+        return {name: self.sensor[name] for name in names}
+
+    @property
     def run_s(self) -> float:
         """Seconds of work in one window that the sensor can resolve."""
         return windows_for(self.rails[0].period_s, self.rails[0].settle_s)[0]
@@ -54,7 +60,7 @@ class Meter:
             "calibrated": False,
             "period_s": sensor["period_s"],
         }
-        for name in ("averaging_s", "lag_s", "gain_error", "whole", "sysroot"):
+        for name in ("averaging_s", "lag_s", "gain_error", "whole", "sysroot", "step_test"):
             if sensor.get(name) is not None:
                 out[name] = sensor[name]
         if sensor.get("notes"):

@@ -131,6 +131,11 @@ class SyntheticRail:
         first, last = np.interp((start_ns, end_ns), times, drawn)
         return float(last - first)
 
+    def late(self) -> float:
+        """Share of its deadlines that it missed by half a period or more."""
+        times = np.array([t for t, _ in self.log])
+        return float(np.mean(np.diff(times) > 1.5e9 * self._period_s))
+
     def close(self) -> None:
         """Ends it."""
         self._stop.set()

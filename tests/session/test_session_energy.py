@@ -42,6 +42,7 @@ class Board:
     store: str
     truth_j: list[float]
     measured_j: list[float]
+    late: float
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         finally:
             rail.close()
     truth, measured = joules(rail, str(folder / "m.db"))
-    yield Board(result, str(folder / "m.db"), truth, measured)
+    yield Board(result, str(folder / "m.db"), truth, measured, rail.late())
 
 
 def joules(rail: Any, store: str) -> tuple[list[float], list[float]]:
@@ -93,7 +94,8 @@ def joules(rail: Any, store: str) -> tuple[list[float], list[float]]:
 def test_measured_joules_are_the_true_ones(board: Board) -> None:
     assert len(board.truth_j) > BLOCKS // 2
     ratios = np.array(board.measured_j) / np.array(board.truth_j)
-    # On a busy machine the rail's own thread is late now and then.
+    if board.late > 0.1:
+        pytest.skip(f"a busy machine kept the rail from {board.late:.0%} of its deadlines")
     assert np.median(ratios) == pytest.approx(1.0, abs=0.05)
 
 
