@@ -182,6 +182,8 @@ class AdbTarget(Carrier):
 
     def _features(self) -> frozenset[str]:
         done = self._adb(["features"], _ASK_S)
+        if done.status != 0:
+            self._lost(done)
         return frozenset(done.stdout.decode("utf-8", "replace").split())
 
     def _folder(self, name: str) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lwprof.agents.targets import Carrier, Connection, LocalConnection, LocalTarget, Ran
+
+if TYPE_CHECKING:
+    from lwprof.profiler.session.scripts import Runnable
+    from lwprof.profiler.tvm.native import NativeArtifact
 
 QEMU = {
     "aarch64": shutil.which("qemu-aarch64-static"),
@@ -62,3 +68,20 @@ class NativeTarget(Carrier):
         file.write_bytes(data)
         file.chmod(0o755)
         return str(file)
+
+
+def compiled(cache: Path, machine: str) -> tuple[NativeArtifact, Runnable]:
+    """A small network as a program, and how a block names it. Needs TVM."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tvm"))
+    from tvm_models import Model
+
+    from lwprof.profiler.graph import input_specs, read
+    from lwprof.profiler.session.scripts import Runnable
+    from lwprof.profiler.tvm.native import compile_native
+
+    m = Model(x=(1, 4, 8, 8))
+    x = m.add("Conv", "x", m.weight(8, 4, 3, 3), m.weight(8), pads=[1] * 4)
+    graph = read(m.proto(m.add("Relu", x)))
+    made = compile_native(graph, machine=machine, cache_dir=cache)
+    options = {"runtime": "tvm", "threads": 1}
+    return made, Runnable(made.program.sha256, input_specs(graph), options)

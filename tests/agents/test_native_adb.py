@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +13,14 @@ import numpy as np
 import phones
 import pytest
 from adbd_double import Phone
-from native_world import QEMU
+from native_world import QEMU, compiled
 
 pytest.importorskip("tvm", reason="TVM is not installed: pip install 'lwprof[tvm]'")
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tvm"))
-from tvm_models import Model
 
 from lwprof.agents.native import NativeAgent, choose
 from lwprof.agents.targets.adb_client import AdbClient
 from lwprof.errors import DeviceTransient
-from lwprof.profiler.graph import input_specs, read
 from lwprof.profiler.session import scripts
-from lwprof.profiler.tvm.native import NativeArtifact, compile_native
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 _MACHINES = {183: QEMU["aarch64"], 40: QEMU["armv7l"]}
@@ -47,15 +44,6 @@ def phone(tmp_path: Path) -> Iterator[Phone]:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("programs")
-
-
-def compiled(cache: Path, machine: str) -> tuple[NativeArtifact, scripts.Runnable]:
-    m = Model(x=(1, 4, 8, 8))
-    x = m.add("Conv", "x", m.weight(8, 4, 3, 3), m.weight(8), pads=[1] * 4)
-    graph = read(m.proto(m.add("Relu", x)))
-    made = compile_native(graph, machine=machine, cache_dir=cache)
-    options = {"runtime": "tvm", "threads": 1}
-    return made, scripts.Runnable(made.program.sha256, input_specs(graph), options)
 
 
 def test_an_arm_program_runs_on_the_phone(client: AdbClient, phone: Phone, cache: Path) -> None:
@@ -96,6 +84,31 @@ def test_a_cut_link_costs_the_block_and_no_more(
         agent.reopen()
         again = agent.run_block(scripts.end_to_end(run, 1e-4, []))
         assert again.id != done.id and len(again.steps) == len(done.steps)
+
+
+def test_every_block_is_done_once_whatever_happens_to_the_link(
+    client: AdbClient, phone: Phone, cache: Path
+) -> None:
+    made, run = compiled(cache, "x86_64")
+    rng = random.Random(4)
+    wanted = [scripts.end_to_end(run, 1e-4, []) for _ in range(6)]
+    done: dict[str, int] = {}
+    with phones.target(client, phone, real_paths=True) as target, NativeAgent(target) as agent:
+        agent.put_program(made.program)
+        for script in wanted:
+            fault = threading.Timer(rng.uniform(0.0, 0.3), phone.drop)
+            fault.start()
+            for _ in range(40):
+                try:
+                    if not agent.alive:
+                        agent.reopen()
+                    done[agent.run_block(script).id] = len(done)
+                    break
+                except DeviceTransient:
+                    threading.Event().wait(0.2)
+            fault.join()
+            phones.until_listed(client, phone.serial)
+    assert list(done) == [script["id"] for script in wanted]
 
 
 def test_a_phone_without_the_runtime_gets_the_native_agent(client: AdbClient, phone: Phone) -> None:
