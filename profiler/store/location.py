@@ -61,6 +61,21 @@ def locate(url: str | os.PathLike[str] | None) -> URL:
     return parsed.set(drivername=driver)
 
 
+def predictors_folder(url: str | os.PathLike[str] | None) -> Path:
+    """Where predictors fitted from a store are kept: beside its file, or among the user's data.
+
+    Raises:
+        StoreError: as ``locate``.
+    """
+    found = locate(url)
+    if found.drivername == "sqlite" and found.database and not is_memory(found):
+        path = Path(found.database)
+        return path.with_name(f"{path.stem}.predictors")
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("lwprof", appauthor=False)) / "predictors"
+
+
 def shown(url: URL) -> str:
     """The URL for people, without its password; an SQLite one as its path."""
     if url.drivername == "sqlite":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lwprof import zoo as zoo
     from lwprof.api import compare as compare
     from lwprof.api import cost_model as cost_model
+    from lwprof.api import fit as fit
     from lwprof.api import inspect as inspect
     from lwprof.api import measure as measure
     from lwprof.api import predict as predict
@@ -30,6 +31,7 @@ _PUBLIC = {
     "MeasurementResult": "lwprof.profiler.session.result",
     "compare": "lwprof.api",
     "cost_model": "lwprof.api",
+    "fit": "lwprof.api",
     "inspect": "lwprof.api",
     "measure": "lwprof.api",
     "predict": "lwprof.api",
@@ -40,7 +42,7 @@ _PUBLIC = {
 
 __all__ = [
     "CostMiss", "LwprofError", "MeasurementResult", "__version__", "compare", "cost_model",
-    "inspect", "measure", "predict", "predictors", "workload", "zoo",
+    "fit", "inspect", "measure", "predict", "predictors", "workload", "zoo",
 ]  # fmt: skip
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lwprof.errors import UsageError
 
 if TYPE_CHECKING:
+    from lwprof.predictors.fitting import Fit
     from lwprof.predictors.lookup import LookupCostModel
     from lwprof.profiler.graph.inspection import Inspection
     from lwprof.profiler.session.compare import ComparisonResult
@@ -289,18 +290,55 @@ def cost_model(
     precision: str | None = None,
     power_mode: str | None = None,
     store: str | None = None,
+    unknown: Literal["miss", "extrapolate"] = "miss",
 ) -> LookupCostModel:
-    """The cost model of a device: for now the exact sum over its lookup table.
+    """The cost model of a device: its lookup table, and its regressor once one is fitted.
+
+    Args:
+        runtime, provider, threads, precision, power_mode: choose the context.
+        unknown: what becomes of kernels unlike all that were measured: CostMiss, or an
+            answer with source ``extrapolated`` and a wide interval.
 
     Raises:
         UsageError: no context of the device matches, or several do (they are listed).
         DeviceUnknown: no such device.
     """
-    from lwprof.predictors.lookup import open_lookup
+    from lwprof.predictors.opening import open_cost_model
 
-    choice = {"runtime": runtime, "provider": provider, "threads": threads,
+    choice = _choice(runtime, provider, threads, precision, power_mode)
+    return open_cost_model(device, choice, store, unknown)
+
+
+def fit(
+    device: str = "host",
+    *,
+    runtime: str | None = None,
+    provider: str | None = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    power_mode: str | None = None,
+    store: str | None = None,
+    random_state: int = 0,
+) -> Fit:
+    """Fits the predictors of one context of a device, and saves them beside its store.
+
+    Returns:
+        Held-out errors and interval coverage by family of kernels, and what to measure next.
+
+    Raises:
+        UsageError: no context matches or several do; or its table is too small.
+    """
+    from lwprof.predictors.opening import fit as fit_chosen
+
+    choice = _choice(runtime, provider, threads, precision, power_mode)
+    return fit_chosen(device, choice, store, random_state)
+
+
+def _choice(runtime: str | None, provider: str | None, threads: int | None,
+            precision: str | None, power_mode: str | None) -> dict[str, Any]:  # fmt: skip
+    fields = {"runtime": runtime, "provider": provider, "threads": threads,
               "precision": precision, "power_mode": power_mode}  # fmt: skip
-    return open_lookup(device, {k: v for k, v in choice.items() if v is not None}, store)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def predict(models: Any, device: str = "host", **choice: Any) -> Any:

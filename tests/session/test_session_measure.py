@@ -8,7 +8,7 @@ import pytest
 
 from lwprof import api
 from lwprof.errors import CostMiss, UsageError
-from lwprof.predictors.lookup import open_lookup
+from lwprof.predictors.opening import open_cost_model
 from lwprof.profiler.session.isolated import VISITS
 from lwprof.profiler.session.measure import IN_CONTEXT_BLOCKS
 from lwprof.profiler.statistics import Estimate
@@ -97,7 +97,7 @@ def test_prediction_is_the_sum_over_the_table(measured) -> None:  # type: ignore
 
 def test_a_kernel_that_was_never_measured_is_refused_by_name(measured) -> None:  # type: ignore[no-untyped-def]
     other = small = _wider(measured.path)
-    cost = open_lookup("host", {}, measured.store)
+    cost = open_cost_model("host", {}, measured.store)
     with pytest.raises(CostMiss, match="lacks") as caught:
         cost.predict([other])
     assert caught.value.workloads and small is other
@@ -105,7 +105,7 @@ def test_a_kernel_that_was_never_measured_is_refused_by_name(measured) -> None: 
 
 def test_no_context_is_named_with_the_command_to_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError, match="run lwprof measure"):
-        open_lookup("host", {}, str(tmp_path / "empty.db"))
+        open_cost_model("host", {}, str(tmp_path / "empty.db"))
 
 
 def test_known_kernels_are_not_measured_again(measured) -> None:  # type: ignore[no-untyped-def]

@@ -63,6 +63,19 @@ def runtime_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def context_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which of a device's contexts is meant."""
+    for option in reversed((
+        click.option("--runtime", help="Choose the context by runtime."),
+        click.option("--provider", help="Choose the context by execution provider."),
+        click.option("--threads", type=int, help="Choose the context by threads."),
+        click.option("--precision", help="Choose the context by precision."),
+        click.option("--power-mode", help="Choose the context by power mode."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Where measurements are kept."""
     return click.option("--store", "store_url", help="Database file or URL (default: your own).")(

@@ -14,9 +14,13 @@ from lwprof.errors import LwprofError
 _COMMANDS = {
     "compare": ("lwprof.cli.compare", "Measure two models interleaved and give a verdict."),
     "devices": ("lwprof.cli.devices", "List, show, add and check devices."),
+    "fit": ("lwprof.cli.fit", "Fit the predictors of a device from what was measured on it."),
     "inspect": ("lwprof.cli.inspect", "Say what a model is before anything is measured."),
     "measure": ("lwprof.cli.measure", "Measure models and their kernels on a device."),
-    "predict": ("lwprof.cli.predict", "Answer from the lookup table; touches no device."),
+    "predict": (
+        "lwprof.cli.predict",
+        "Answer from tables and fitted predictors; touches no device.",
+    ),
     "store": ("lwprof.cli.store", "Info, import, export, migrate and merge of measurements."),
     "zoo": ("lwprof.cli.zoo", "List and build the networks we ship."),
 }

@@ -1,4 +1,4 @@
-"""``lwprof predict``: answers from the lookup table, touches no device."""
+"""``lwprof predict``: answers from the table and the fitted predictors, touches no device."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from typing import Any
 
 import click
 
-from lwprof.cli.choices import store_option
+from lwprof.cli.choices import context_options, store_option
 from lwprof.cli.output import check_writable, console, printable, with_interval, write_json
 
 
 @click.command(name="predict")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--device", default="host", show_default=True, help="Whose table answers.")
-@click.option("--runtime", help="Choose the context by runtime.")
-@click.option("--provider", help="Choose the context by execution provider.")
-@click.option("--threads", type=int, help="Choose the context by threads.")
-@click.option("--precision", help="Choose the context by precision.")
-@click.option("--power-mode", help="Choose the context by power mode.")
+@context_options
+@click.option(
+    "--unknown",
+    type=click.Choice(["miss", "extrapolate"]),
+    default="miss",
+    show_default=True,
+    help="What to do about kernels unlike all that were measured.",
+)
 @store_option
 @click.option("--json", "json_path", help="Write lwprof.prediction/1 to a file, or - for stdout.")
 def command(models: tuple[str, ...], device: str, json_path: str | None,
             store_url: str | None, **choice: Any) -> None:  # fmt: skip
-    """Predict models as the exact sum over the device's lookup table.
+    """Predict models from the device's lookup table, and from its fitted predictors.
+
+    A model costs the sum of its kernels and of the gaps between them. Kernels that were
+    measured answer exactly; others are predicted once lwprof fit has run.
 
     Example: lwprof predict mobilenet_v2 --device host --threads 1
     """
@@ -46,7 +52,7 @@ def command(models: tuple[str, ...], device: str, json_path: str | None,
             with_interval(model.latency_s, "s"),
             with_interval(model.gap_s, "s"),
             "unknown" if memory is None else f"{memory / 2**20:.1f} MiB",
-            f"{len(model.kernels)} measured",
+            ", ".join(f"{count} {source}" for source, count in model.sources.items() if count),
         )
     out = console()
     out.print(table)
