@@ -227,7 +227,7 @@ def session(world: World, number: int, python: str, strike: Counter[str]) -> dic
         "lost": len(set(expected) - set(names)),
         "duplicated": len(names) - len(set(names)),
         "mixed": sum(line["lengths"] != expected.get(line["id"]) for line in lines),
-        "tracebacks": sum("Traceback" in end or "Error: " not in end for end in ends),
+        "tracebacks": sum(not end.startswith(("Device", "Host", "Usage")) for end in ends),
     }  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def _greet(
     if not transport.initial_kex_done:
         transport.close()
         raise _mute(device, hop)
-    return transport, Guard(transport, watched, silence_s, lambda: credentials.asking)
+    return transport, Guard(transport, watched, silence_s, lambda: credentials.busy)
 
 
 def _mute(device: str, hop: Hop) -> LwprofError:

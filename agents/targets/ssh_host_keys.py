@@ -53,13 +53,17 @@ class KnownKeys:
 
     def _read(self, path: Path) -> None:
         try:
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                words = line.split()
-                if len(words) >= 4 and words[0] == "@revoked":
-                    self._revoked.add(words[3])
-            self._keys[path] = paramiko.HostKeys(str(path))
-        except (OSError, paramiko.SSHException, paramiko.hostkeys.InvalidHostKey) as error:
-            raise UsageError(f"cannot read host keys from {path}: {error}") from None
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise UsageError(f"cannot read host keys from {path}: {error.strerror}") from None
+        keys = paramiko.HostKeys()
+        for line in lines:
+            words = line.split()
+            if len(words) >= 4 and words[0] == "@revoked":
+                self._revoked.add(words[3])
+            elif words and not words[0].startswith(("#", "@")):
+                _add(keys, line)
+        self._keys[path] = keys
 
     def of(self, name: str) -> list[paramiko.PKey]:
         """All accepted keys of a server."""
@@ -105,6 +109,17 @@ class KnownKeys:
             f"machine may be answering. Where the device was really set up anew: "
             f"'lwprof devices accept {device} {fingerprint(key)} --replace'", name, key,
         )  # fmt: skip
+
+
+def _add(keys: paramiko.HostKeys, line: str) -> None:
+    """Adds a line's key; a line that cannot be read names no host, so it is passed over."""
+    try:
+        entry = paramiko.hostkeys.HostKeyEntry.from_line(line)
+    except (paramiko.SSHException, paramiko.hostkeys.InvalidHostKey):
+        return
+    if entry is not None and entry.key is not None:
+        for name in entry.hostnames:
+            keys.add(name, entry.key.get_name(), entry.key)
 
 
 def accept(path: Path, name: str, key: paramiko.PKey, *, replace: bool = False) -> None:

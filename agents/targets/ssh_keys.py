@@ -6,7 +6,9 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import paramiko
 
@@ -38,16 +40,30 @@ class Credentials:
         ask: see ``Ask``.
 
     Attributes:
-        asking: whether a person is being asked just now.
+        busy: whether this side is at work (asking a person, opening a key), so that a
+            server's silence means nothing.
     """
 
     def __init__(self, ask: Ask = ask_at_terminal) -> None:
-        self._person = ask
-        self.asking = False
+        self._ask = ask
+        self.busy = False
         self._loaded: dict[Path, paramiko.PKey] = {}
         self._passwords: dict[str, str] = {}
 
     def authenticate(self, device: str, hop: Hop, transport: paramiko.Transport) -> None:
+        """Logs in at a server whose host key was accepted; see ``_authenticate``."""
+        self.busy = True
+        agent = _agent() if hop.agent else None
+        try:
+            self._authenticate(device, hop, transport, agent)
+        finally:
+            self.busy = False
+            if agent is not None:
+                agent.close()
+
+    def _authenticate(
+        self, device: str, hop: Hop, transport: paramiko.Transport, agent: paramiko.Agent | None
+    ) -> None:
         """Logs in at a server whose host key was accepted.
 
         Raises:
@@ -57,7 +73,7 @@ class Credentials:
         offered: list[str] = []
         encrypted: list[Path] = []
         methods: list[str] = []
-        for label, key in self._keys(hop, encrypted):
+        for label, key in self._keys(hop, agent, encrypted):
             offered.append(label)
             if self._try(device, hop, transport, key, methods):
                 return
@@ -79,16 +95,11 @@ class Credentials:
             "puts yours there"
         )
 
-    def _ask(self, question: str) -> str | None:
-        self.asking = True
-        try:
-            return self._person(question)
-        finally:
-            self.asking = False
-
-    def _keys(self, hop: Hop, encrypted: list[Path]) -> Iterator[tuple[str, paramiko.PKey]]:
+    def _keys(
+        self, hop: Hop, agent: paramiko.Agent | None, encrypted: list[Path]
+    ) -> Iterator[tuple[str, paramiko.PKey]]:
         """Keys in the order in which ssh offers them; encrypted ones are noted instead."""
-        held = _agent_keys() if hop.agent else []
+        held = [] if agent is None else list(agent.get_keys())
         ours = {blob for path in hop.identities if (blob := _public(path)) is not None}
         for key in held:
             if key.asbytes() in ours:
@@ -129,7 +140,7 @@ class Credentials:
             if not password:
                 return False
             try:
-                transport.auth_password(hop.user, password)
+                self._waiting(partial(transport.auth_password, hop.user, password))
             except paramiko.BadAuthenticationType:
                 return False
             except paramiko.AuthenticationException:
@@ -141,13 +152,21 @@ class Credentials:
                 return True
         return False
 
-    @staticmethod
+    def _waiting(self, work: Callable[[], Any]) -> Any:
+        """Does what waits for the server."""
+        self.busy = False
+        try:
+            return work()
+        finally:
+            self.busy = True
+
     def _try(
+        self,
         device: str, hop: Hop, transport: paramiko.Transport, key: paramiko.PKey,
         methods: list[str],
     ) -> bool:  # fmt: skip
         try:
-            further = transport.auth_publickey(hop.user, key)
+            further = self._waiting(lambda: transport.auth_publickey(hop.user, key))
         except paramiko.BadAuthenticationType as error:
             methods[:] = error.allowed_types
             return False
@@ -169,13 +188,13 @@ def _gone(device: str, hop: Hop, error: Exception) -> DeviceTransient:
     return DeviceTransient(f"{device}: {hop.shown} went away during the login ({error})")
 
 
-def _agent_keys() -> list[paramiko.AgentKey]:
+def _agent() -> paramiko.Agent | None:
     if not os.environ.get("SSH_AUTH_SOCK"):
-        return []
+        return None
     try:
-        return list(paramiko.Agent().get_keys())
+        return paramiko.Agent()
     except (paramiko.SSHException, OSError, EOFError):
-        return []  # an agent that is gone
+        return None  # it is gone
 
 
 def _public(path: Path) -> bytes | None:
