@@ -208,7 +208,7 @@ def _between(profile: Mapping[str, Any]) -> float:
     """Seconds per node that a profiled run spends outside the reported times."""
     rows = _durations(profile)
     runs = np.asarray(profile["run_ns"], dtype=np.float64) * 1e-9
-    if len(runs) != len(rows):
+    if len(runs) != len(rows) or not rows.shape[1]:  # a network of constants runs no node
         return 0.0
     outside = (runs - rows.sum(axis=1))[_central(runs)]
     return max(0.0, float(outside.mean())) / int(rows.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -378,8 +379,9 @@ def _pooled(found: Sequence[Estimate]) -> Estimate:
     """
     if len(found) == 1:
         return found[0]
-    if any(e.at_most for e in found):
-        bound = max(e.high for e in found)
+    bound = max(e.high for e in found)
+    # One block alone bounds nothing: then there is no bound to be at most of.
+    if any(e.at_most for e in found) and math.isfinite(bound):
         return Estimate(bound, 0.0, bound, blocks=found[0].blocks, at_most=True)
     value, low, high = (
         sum(getattr(e, name) for e in found) / len(found) for name in ("value", "low", "high")

@@ -32,7 +32,7 @@ def lwprof(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["measure", "resnet18", "--input-shape", "data"], "data=1,3,224,224"),
         (["measure", "resnet18", "--json", "/no/such/folder/x.json"], "cannot write"),
         (["measure", "resnet18", "--tune", "5m"], "--runtime tvm"),
-        (["measure", "resnet18", "--energy"], "no energy sensor"),
+        (["measure", "resnet18", "--energy"], "no power sensor"),
         (["compare", "resnet18"], "Missing argument"),
         (["compare", "resnet18", "resnet18", "--gate", "latency"], "latency=5%"),
         (["compare", "a.json", "resnet18"], "one of each"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -10,7 +11,7 @@ from lwprof import api
 from lwprof.errors import CostMiss, UsageError
 from lwprof.predictors.opening import open_cost_model
 from lwprof.profiler.session.isolated import VISITS
-from lwprof.profiler.session.measure import IN_CONTEXT_BLOCKS
+from lwprof.profiler.session.measure import IN_CONTEXT_BLOCKS, _pooled
 from lwprof.profiler.statistics import Estimate
 from lwprof.profiler.store import open_store
 
@@ -138,3 +139,31 @@ def _wider(path):  # type: ignore[no-untyped-def]
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 48
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 48
     return model
+
+
+def test_a_network_of_constants_alone_has_a_latency_and_no_kernels(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    value = numpy_helper.from_array(np.ones((2, 2), np.float32), "c")
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["y"], value=value)], "constant", [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 2])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    result = api.measure(
+        [model], threads=1, budget_s=2, rel_ci=0.5, store=str(tmp_path / "m.db")
+    )  # fmt: skip
+    assert result.models[0].latency_s.value > 0 and not result.models[0].kernels
+    json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_occurrences_of_a_workload_are_pooled_whatever_is_known_of_each() -> None:
+    known = Estimate(3e-6, 2e-6, 4e-6, blocks=12)
+    bounded = Estimate(5e-6, 0.0, 5e-6, blocks=12, at_most=True)
+    once = Estimate(2e-6, 0.0, math.inf, blocks=1)
+    assert _pooled([known, known]).value == pytest.approx(3e-6)
+    both = _pooled([known, bounded])
+    assert both.at_most and both.value == 5e-6
+    unbounded = _pooled([bounded, once])
+    assert not unbounded.at_most and unbounded.high == math.inf and unbounded.value < 1
