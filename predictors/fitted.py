@@ -43,21 +43,23 @@ class FittedCostModel(LookupCostModel):
     def _estimate(self, graph: Graph, missing: Sequence[KernelName]) -> dict[str, Estimate]:
         """The regressor's word on kernels that the table lacks."""
         workloads = [self._workload(graph, kernel) for kernel in missing]
-        sources = self.regressor.sources(workloads)
-        if self.unknown == "miss" and "extrapolated" in sources:
-            place = list(sources).index("extrapolated")
+        foreign = self.regressor.out_of_distribution(workloads)
+        strange = [w for w, unlike in zip(workloads, foreign, strict=True) if unlike]
+        if strange and self.unknown == "miss":
             raise CostMiss(
-                f"{graph.name}: nothing like {workloads[place]} was measured on {self.device!r}: "
-                f"run lwprof measure {graph.name} --device {self.device}, or ask with "
-                "--unknown extrapolate",
-                tuple(w.key for w, s in zip(workloads, sources, strict=True) if s != "predicted"),
+                f"{graph.name}: nothing like {strange[0]} was measured on {self.device!r}: run "
+                f"lwprof measure {graph.name} --device {self.device}, or ask with --unknown "
+                "extrapolate",
+                tuple(workload.key for workload in strange),
             )
         mean = self.regressor.predict(workloads)
         low, high = self.regressor.predict_interval(workloads, level=0.95)
-        rows = zip(workloads, mean, low, high, sources, strict=True)
+        rows = zip(workloads, mean, low, high, foreign, strict=True)
         return {
-            w.key: Estimate(float(m), float(a), float(b), source=str(s)) for w, m, a, b, s in rows
-        }
+            w.key: Estimate(float(m), float(a), float(b),
+                            source="extrapolated" if unlike else "predicted")
+            for w, m, a, b, unlike in rows
+        }  # fmt: skip
 
     def _workload(self, graph: Graph, kernel: KernelName) -> Workload:
         if kernel.workload is not None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwprof.errors import UsageError
-from lwprof.predictors.conformal import conformal_quantile
-from lwprof.predictors.kernel_features import kernel_shape
-from lwprof.predictors.kernel_regressor import LEAST, POOLED, KernelRegressor
+from lwprof.predictors.conformal import folds
+from lwprof.predictors.kernel_features import facts
+from lwprof.predictors.kernel_regressor import LEAST, KernelRegressor
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.store import Context, Fact, Store
 
@@ -23,6 +23,8 @@ SCHEMA = "lwprof.fit/1"
 _LEVEL = 0.9
 _WEAK = 0.15
 _FEW = 12
+_FOLDS = 5
+ALL = "all kernels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class FamilyReport:
-    """How well a family's kernels are predicted when they are left out of the fit.
+    """How well a kind's kernels are predicted when they are left out of the fit.
 
     Attributes:
+        name: as ``kernel_features.facts`` calls the kind: ``Conv pointwise``, ``Gemm`` …
         error: median of |prediction/cost − 1|; ``within``: share within 10 %.
-        coverage: share of 90 % intervals, each from the other kernels, that hold the cost.
+        coverage: share of 90 % intervals that hold the cost.
         share: of the table's total time.
     """
 
@@ -69,6 +72,7 @@ class Fit:
 
     Attributes:
         context_factors: by family, in-network time over the time alone.
+        kernels: how many it was fitted on.
         skipped: kernels of the table that could not be used, by reason.
         path: where it was saved.
     """
@@ -78,13 +82,14 @@ class Fit:
     regressor: KernelRegressor
     families: tuple[FamilyReport, ...]
     context_factors: Mapping[str, float]
+    kernels: int
     skipped: Mapping[str, int]
     path: Path
 
     @property
     def advice(self) -> tuple[str, ...]:
         """What to measure next: what is weak and takes time first, then what is scarce."""
-        own = [family for family in self.families if family.name != POOLED]
+        own = [family for family in self.families if family.name != ALL]
         weak = sorted((f for f in own if f.error > _WEAK), key=lambda f: -f.share * f.error)
         scarce = [f for f in own if f.kernels < _FEW and f not in weak]
         return tuple(
@@ -98,7 +103,7 @@ class Fit:
             "schema": SCHEMA,
             "device": self.device,
             "context": {**self.context.to_json(), "key": self.context.key},
-            "kernels": self.regressor.n_kernels_,
+            "kernels": self.kernels,
             "fingerprint": self.regressor.fingerprint_,
             "families": [family.to_json() for family in self.families],
             "context_factors": dict(self.context_factors),
@@ -128,9 +133,10 @@ def fit_context(
     regressor = KernelRegressor(random_state)
     regressor.fit([k.workload for k in known], [k.latency_s for k in known])
     path = saved_at(folder, context)
+    path.parent.mkdir(parents=True, exist_ok=True)
     regressor.save(path)
-    reports = family_reports(regressor, known)
-    return Fit(device, context, regressor, reports, factors, skipped, path)
+    reports = family_reports(known, random_state)
+    return Fit(device, context, regressor, reports, factors, len(known), skipped, path)
 
 
 def saved_at(folder: Path, context: Context) -> Path:
@@ -152,17 +158,17 @@ def table_kernels(
     usable: list[tuple[Workload, str, float | None, float | None]] = []
     for subject in subjects:
         workload = Workload.from_description(subject.description, subject.key)
-        shape = kernel_shape(workload)
-        facts = found.get(subject.key, {})
-        inside, alone = _value(facts, "latency_s"), _value(facts, "isolated_latency_s")
-        if shape is None:
+        numbers = found.get(subject.key, {})
+        inside, alone = _value(numbers, "latency_s"), _value(numbers, "isolated_latency_s")
+        kind = _kind(workload)
+        if kind is None:
             skipped["unknown shape"] += 1
         elif inside is None and alone is None:
             skipped["below the resolution"] += 1
         else:
-            usable.append((workload, shape.family, inside, alone))
+            usable.append((workload, kind, inside, alone))
     factors = _context_factors(usable)
-    every = factors.get(POOLED, 1.0)
+    every = factors.get(ALL, 1.0)
     known = [
         Known(workload, inside, False) if inside is not None
         else Known(workload, (alone or 0.0) * factors.get(family, every), True)
@@ -171,33 +177,43 @@ def table_kernels(
     return known, factors, {k: n for k, n in skipped.items() if n}
 
 
-def family_reports(regressor: KernelRegressor, known: Sequence[Known]) -> tuple[FamilyReport, ...]:
-    """Held-out errors by family, the one that takes most time first."""
-    time: dict[str, float] = {}
-    for kernel in known:
-        shape = kernel_shape(kernel.workload)
-        name = shape.family if shape and shape.family in regressor.families_ else POOLED
-        time[name] = time.get(name, 0.0) + kernel.latency_s
-    total = sum(time.values())
+def family_reports(known: Sequence[Known], random_state: int) -> tuple[FamilyReport, ...]:
+    """Held-out errors by kind, the one that takes most time first.
+
+    Every fifth of the kernels is predicted, with its intervals, by a fit that saw none of it.
+    """
+    cost = np.array([kernel.latency_s for kernel in known])
+    mean, low, high = (np.empty(len(known)) for _ in range(3))
+    for held in folds(len(known), np.random.default_rng(random_state), _FOLDS, single_to=0):
+        kept = np.setdiff1d(np.arange(len(known)), held)
+        if len(kept) < LEAST:
+            kept = np.arange(len(known))  # too few to leave any out: said by their number
+        model = KernelRegressor(random_state)
+        model.fit([known[i].workload for i in kept], cost[kept])
+        asked = [known[i].workload for i in held]
+        mean[held] = model.predict(asked)
+        low[held], high[held] = model.predict_interval(asked, level=_LEVEL)
+    off, inside = np.abs(mean / cost - 1), (low <= cost) & (cost <= high)
+    kinds = np.array([_kind(kernel.workload) for kernel in known])
     reports = []
-    for name, family in regressor.families_.items():
-        off = np.abs(np.exp(family.errors) - 1)
+    for name in (ALL, *np.unique(kinds)):
+        rows = np.full(len(known), True) if name == ALL else kinds == name
         reports.append(
             FamilyReport(
-                name, len(off), float(np.median(off)), float(np.mean(off <= 0.10)),
-                _coverage(family.errors), time.get(name, 0.0) / total,
+                str(name), int(rows.sum()), float(np.median(off[rows])),
+                float(np.mean(off[rows] <= 0.10)), float(np.mean(inside[rows])),
+                float(cost[rows].sum() / cost.sum()),
             )
         )  # fmt: skip
     return tuple(sorted(reports, key=lambda report: -report.share))
 
 
-def _coverage(errors: Floats) -> float:
-    """Share of errors that lie within the bound that the others give."""
-    inside = [
-        abs(error) <= conformal_quantile(np.delete(errors, place), _LEVEL)
-        for place, error in enumerate(errors)
-    ]
-    return float(np.mean(inside))
+def _kind(workload: Workload) -> str | None:
+    """The kind of a workload's kernel; None where its shapes are not all known."""
+    try:
+        return facts(workload).kind
+    except UsageError:
+        return None
 
 
 def _context_factors(
@@ -206,7 +222,7 @@ def _context_factors(
     ratios: dict[str, list[float]] = {}
     for _, family, inside, alone in usable:
         if inside is not None and alone is not None:
-            for name in (family, POOLED):
+            for name in (family, ALL):
                 ratios.setdefault(name, []).append(inside / alone)
     return {name: float(np.median(r)) for name, r in ratios.items() if len(r) >= 3}
 

@@ -1,7 +1,7 @@
-"""What decides how long a kernel takes, read from its workload: work, traffic, shape.
+"""What a workload costs physically: counted from its description alone.
 
-All of it is counted from the description alone, so that a workload that no machine has run
-can be asked about.
+Counts are of one execution. Inner values of fused kernels are not in a description, so a fused
+convolution's output is taken from its own shapes.
 """
 
 from __future__ import annotations
@@ -12,125 +12,142 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lwprof.profiler.kernels import Workload
+from lwprof.errors import UsageError
+from lwprof.predictors.space import Floats
 
-_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2,
-          "int16": 2, "int8": 1, "uint8": 1, "bool": 1}  # fmt: skip
-_CONVOLUTIONS = ("Conv", "FusedConv", "ConvInteger", "QLinearConv", "NhwcConv", "ConvTranspose")
-_PRODUCTS = ("Gemm", "MatMul", "FusedGemm", "FusedMatMul", "MatMulInteger", "QLinearMatMul",
-             "TransposeMatMul")  # fmt: skip
-# Vector lengths that kernels are written for: channels that do not fill them are wasted.
-_LANES = 16
-
-NAMES = (
-    "log_macs", "log_padded_macs", "log_bytes_in", "log_bytes_constant", "log_bytes_out",
-    "log_intensity", "log_elements_out", "log_channels_in", "log_channels_out",
-    "log_group", "log_window", "log_stride", "log_places", "lanes_filled", "operators", "inputs",
-)  # fmt: skip
-"""Columns of the feature matrix; logarithms are natural, of 1 + the count."""
+BYTES = {"float64": 8, "int64": 8, "uint64": 8, "float16": 2, "bfloat16": 2, "int16": 2,
+         "uint16": 2, "int8": 1, "uint8": 1, "bool": 1}  # fmt: skip
+LANES = (4, 8, 16, 32, 64, 128)
+"""Widths at which vector units and tiles leave remainders, in channels or positions."""
 
 
 @dataclass(frozen=True, slots=True)
-class KernelShape:
-    """One workload's counts.
+class KernelFacts:
+    """A workload as numbers.
 
     Attributes:
-        family: kernels that behave alike: ``Conv pointwise``, ``Gemm``, ``Add`` …
-        macs: multiply-accumulates; 0 for what only moves or compares.
-        padded_macs: the same with output channels filled up to whole vectors.
-        bytes_in, bytes_constant, bytes_out: of activations read, weights read, and results.
-        values: the row of features, in the order of ``NAMES``.
+        kind: operator types, with dense, pointwise, depthwise or grouped for convolutions.
+        macs, bytes_moved, elements: multiply-accumulates, bytes read and written, outputs.
+        cin, cout, positions, kernel, stride, dilation, groups, side: of the first operator;
+            1 where it has none.
+        weights: elements of constant inputs.
+        operators: how many are fused.
     """
 
-    family: str
+    kind: str
     macs: float
-    padded_macs: float
-    bytes_in: float
-    bytes_constant: float
-    bytes_out: float
-    values: tuple[float, ...]
+    bytes_moved: float
+    elements: float
+    weights: float
+    inputs: float
+    cin: float
+    cout: float
+    positions: float
+    kernel: float
+    stride: float
+    dilation: float
+    groups: float
+    padding: float
+    operators: float
 
-    @property
-    def bytes(self) -> float:
-        """All bytes that cross the kernel's border."""
-        return self.bytes_in + self.bytes_constant + self.bytes_out
+
+NAMES = (
+    "macs", "bytes", "elements", "weights", "inputs", "cin", "cout", "positions", "kernel",
+    "stride", "dilation", "groups", "padding", "operators", "intensity", "reduction",
+    *(f"cout_waste_{n}" for n in LANES), *(f"cin_waste_{n}" for n in LANES[:4]),
+    *(f"positions_waste_{n}" for n in LANES[2:]), "pointwise", "three_by_three",
+)  # fmt: skip
 
 
-def kernel_shape(workload: Workload | Mapping[str, Any]) -> KernelShape | None:
-    """The counts of a workload; None where a shape in it is unknown."""
-    found = workload.description if isinstance(workload, Workload) else workload
-    tensors = (*found["inputs"], *found["outputs"])
-    if any(t["shape"] is None or None in t["shape"] for t in tensors):
-        return None
-    main = _main(found["op_types"])
-    op, attributes = found["op_types"][main], found["attributes"][main]
-    moving = [t for t in found["inputs"] if not t["constant"]]
-    constant = [t for t in found["inputs"] if t["constant"]]
-    out = list(found["outputs"][0]["shape"]) if found["outputs"] else []
-    elements = _elements(out)
-    c_in, c_out = _channels(moving[0]["shape"] if moving else out), _channels(out)
-    group, window, depth = 1.0, 1.0, 0.0
-    if op in _CONVOLUTIONS:
-        weight = next(
-            (t["shape"] for t in found["inputs"][1:] if len(t["shape"]) == len(out)), None
-        )
-        group = float(attributes.get("group", 1))
-        window = _elements(attributes.get("kernel_shape") or (weight or (1, 1))[2:])
-        depth = c_in / group * window
-    elif op in _PRODUCTS and moving:
-        side = moving[0]["shape"]
-        depth = float(side[-2 if attributes.get("transA") else -1]) if len(side) > 1 else side[-1]
-    elif "kernel_shape" in attributes:
-        window = _elements(attributes["kernel_shape"])
-    macs = elements * depth
-    filled = c_out / (math.ceil(c_out / _LANES) * _LANES) if c_out else 1.0
-    sizes = [sum(map(_nbytes, part)) for part in (moving, constant, found["outputs"])]
-    padded = macs / filled if filled else macs
-    stride = _elements(attributes.get("strides") or (1,))
-    values = (
-        *(math.log1p(v) for v in (macs, padded, *sizes)),
-        math.log1p(macs / max(1.0, sum(sizes))),
-        *(math.log1p(v) for v in (elements, c_in, c_out, group, window, stride)),
-        math.log1p(elements / max(1.0, c_out)),
-        filled, float(len(found["op_types"])), float(len(moving)),
+def facts(workload: Any) -> KernelFacts:
+    """The facts of a workload (:class:`lwprof.profiler.kernels.Workload`) or its description.
+
+    Raises:
+        UsageError: the description lacks shapes.
+    """
+    found: Mapping[str, Any] = workload if isinstance(workload, Mapping) else workload.description
+    shapes = [value["shape"] for value in (*found["inputs"], *found["outputs"])]
+    if any(s is None or any(e is None for e in s) for s in shapes) or not found["outputs"]:
+        raise UsageError(f"{'+'.join(found['op_types'])}: its shapes are not all known, so "
+                         "nothing can be predicted: fix the model's input shapes")  # fmt: skip
+    size = BYTES.get(found["dtype"] or "float32", 4)
+    given = sum(math.prod(v["shape"]) for v in found["inputs"] if not v["constant"])
+    weights = sum(math.prod(v["shape"]) for v in found["inputs"] if v["constant"])
+    made = sum(math.prod(v["shape"]) for v in found["outputs"])
+    return _facts(found, size * float(given + weights + made), float(given), float(weights),
+                  float(made))  # fmt: skip
+
+
+def _facts(
+    found: Mapping[str, Any], moved: float, given: float, weights: float, made: float
+) -> KernelFacts:
+    op, attributes = found["op_types"][0], found["attributes"][0]
+    out = found["outputs"][0]["shape"]
+    first = found["inputs"][0]["shape"] if found["inputs"] else out
+    matrix = found["inputs"][1]["shape"] if len(found["inputs"]) > 1 else None
+    kind, macs = "+".join(found["op_types"]), 0.0
+    cin, cout = float(_at(first, 1)), float(_at(out, 1))
+    positions = float(math.prod(out[2:]) * (out[0] if out else 1))
+    kernel = math.prod(attributes.get("kernel_shape", [1]))
+    groups = float(attributes.get("group", 1))
+    if op in ("Conv", "FusedConv", "ConvInteger") and matrix is not None and len(matrix) > 2:
+        cin, cout, kernel = matrix[1] * groups, float(matrix[0]), math.prod(matrix[2:])
+        positions = _positions(first, matrix, attributes)
+        macs = cout * positions * matrix[1] * kernel
+        kind += ":" + _convolution(cin, cout, groups, kernel)
+    elif op in ("MatMul", "Gemm", "FusedMatMul", "FusedGemm") and matrix is not None:
+        reduced = float(first[0] if attributes.get("transA") else first[-1])
+        cin, cout = reduced, float(_at(out, -1))
+        positions = math.prod(out) / max(cout, 1)
+        macs = math.prod(out) * reduced
+    return KernelFacts(
+        kind, macs, moved, made, weights, given, max(cin, 1), max(cout, 1), max(positions, 1),
+        float(max(kernel, 1)), float(max([1, *attributes.get("strides", [])])),
+        float(max([1, *attributes.get("dilations", [])])), groups,
+        float(max([0, *attributes.get("pads", [])])), float(len(found["op_types"])),
     )  # fmt: skip
-    family = _family(op, found["op_types"], group, c_in, window)
-    return KernelShape(family, macs, padded, sizes[0], sizes[1], sizes[2], values)
 
 
-def matrix(shapes: Sequence[KernelShape]) -> NDArray[np.float64]:
-    """Rows of features, shape (n, len(NAMES))."""
-    return np.array([shape.values for shape in shapes], dtype=np.float64).reshape(-1, len(NAMES))
+def _at(shape: Sequence[int], place: int) -> int:
+    return shape[place] if -len(shape) <= place < len(shape) else 1
 
 
-def _main(op_types: Sequence[str]) -> int:
-    """Place of the operator that does the work; the first where all are alike."""
-    for heavy in (_CONVOLUTIONS, _PRODUCTS):
-        for index, op in enumerate(op_types):
-            if op in heavy:
-                return index
-    return 0
+def _positions(first: Sequence[int], matrix: Sequence[int], attributes: Mapping[str, Any]) -> float:
+    """Batch times output positions of a convolution, from its input's shape and attributes."""
+    spatial = len(matrix) - 2
+    pads = attributes.get("pads", [0] * 2 * spatial)
+    strides = attributes.get("strides", [1] * spatial)
+    dilations = attributes.get("dilations", [1] * spatial)
+    count = float(first[0])
+    for i in range(spatial):
+        reach = dilations[i] * (matrix[2 + i] - 1) + 1
+        count *= max(1, (first[2 + i] + pads[i] + pads[i + spatial] - reach) // strides[i] + 1)
+    return count
 
 
-def _family(op: str, op_types: Sequence[str], group: float, c_in: float, window: float) -> str:
-    if op in _CONVOLUTIONS:
-        if group > 1:
-            kind = "depthwise" if group >= c_in else "grouped"
-        else:
-            kind = "pointwise" if window == 1 else "dense"
-        return f"{op} {kind}"
-    return op
+def _convolution(cin: float, cout: float, groups: float, kernel: int) -> str:
+    if groups > 1:
+        return "depthwise" if groups == cin else "grouped"
+    return "pointwise" if kernel == 1 else "dense"
 
 
-def _channels(shape: Sequence[int]) -> float:
-    return float(shape[1] if len(shape) > 2 else shape[-1] if shape else 1)
+def matrix(all_facts: Sequence[KernelFacts]) -> Floats:
+    """(n, len(NAMES)) features: logs of counts and of what lanes waste, and two flags."""
+    rows = []
+    for f in all_facts:
+        reduction = max(f.macs / max(f.cout * f.positions, 1), 1)
+        logs = [
+            f.macs + 1, f.bytes_moved + 1, f.elements + 1, f.weights + 1, f.inputs + 1, f.cin,
+            f.cout, f.positions, f.kernel, f.stride, f.dilation, f.groups, f.padding + 1,
+            f.operators, f.macs / max(f.bytes_moved, 1) + 1, reduction,
+            *(_waste(f.cout, n) for n in LANES), *(_waste(f.cin, n) for n in LANES[:4]),
+            *(_waste(f.positions, n) for n in LANES[2:]),
+        ]  # fmt: skip
+        rows.append([*np.log(logs), float(f.kernel == 1), float(f.kernel == 9 and f.stride == 1)])
+    return np.array(rows).reshape(len(rows), len(NAMES))
 
 
-def _elements(shape: Sequence[int]) -> float:
-    return float(math.prod(shape)) if shape else 1.0
-
-
-def _nbytes(tensor: Mapping[str, Any]) -> float:
-    return _elements(tensor["shape"]) * _BYTES.get(tensor["dtype"] or "float32", 4)
+def _waste(count: float, lanes: int) -> float:
+    """How much is computed over what is asked for when work comes in multiples of ``lanes``."""
+    return math.ceil(count / lanes) * lanes / count

@@ -1,273 +1,189 @@
-"""Costs of kernels never measured, from kernels that were: one model per family of kernels.
+"""Costs of kernels never measured, from kernels measured on the same device.
 
-A family (pointwise convolutions, poolings, additions …) has a roofline with rates of its own and,
-where it has enough members, boosted trees for what the roofline leaves: staircases over
-channels, strides, small spatial sizes. Families too small to fit use the model of all kernels.
+One smooth model per kernel type that has enough samples, and a pooled one for the others. Every
+answer has an interval calibrated on left-out kernels of its type, widened as far as the model
+itself says that a workload lies away from what it was fitted on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lwprof.errors import CostMiss, UsageError
-from lwprof.predictors.conformal import conformal_quantile, folds
-from lwprof.predictors.kernel_features import NAMES, KernelShape, kernel_shape, matrix
-from lwprof.predictors.roofline import COLUMNS, fit_roofline, roofline
-from lwprof.predictors.trees import Trees, grow
-from lwprof.profiler.kernels import Workload
+from lwprof.errors import CostMiss, StoreError, UsageError
+from lwprof.predictors.conformal import conformal_quantile
+from lwprof.predictors.kernel_features import NAMES, KernelFacts, facts, matrix
+from lwprof.predictors.samples import Estimator, check_costs
+from lwprof.predictors.smooth import Smooth, fit_smooth
+from lwprof.predictors.space import Floats
 
-Floats = NDArray[np.float64]
-
-SCHEMA = "lwprof.kernel-regressor/1"
 LEAST = 8
-"""Kernels that a fit needs."""
-_FAMILY_LEAST = 6
-_TREES_FROM = 20
-# How far outside what was measured a feature (a logarithm) may lie: a factor of two.
-_MARGIN = float(np.log(2.0))
-# An extrapolation's interval is this much wider, in the logarithm.
-_WIDER = 2.0
-POOLED = "all kernels"
+LEAST_OF_TYPE = 15
+FOREIGN = 3.0
+"""A workload whose standard deviation is this many times the usual is out of distribution."""
+SCHEMA = "lwprof.kernel_regressor/1"
+POOLED = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A fitted family.
-
-    Attributes:
-        rates: of the roofline, shape (4,).
-        trees: for the logarithm of cost over roofline; None where ``offset`` must do.
-        offset: median of that logarithm.
-        low, high: range of each feature among the measured kernels.
-        errors: logs of prediction over cost of kernels left out of the fit, shape (n,).
-    """
-
-    rates: Floats
-    trees: Trees | None
-    offset: float
-    low: Floats
-    high: Floats
-    errors: Floats
-
-    def predict(self, shapes: Sequence[KernelShape]) -> Floats:
-        """Costs, shape (n,)."""
-        base = roofline(shapes, self.rates)
-        rest = self.trees.predict(matrix(shapes)) if self.trees else self.offset
-        return np.asarray(base * np.exp(rest), dtype=np.float64)
-
-    def knows(self, shapes: Sequence[KernelShape]) -> NDArray[np.bool_]:
-        """Whether each kernel lies among the measured ones, within a factor of two."""
-        x = matrix(shapes)
-        inside = (x >= self.low - _MARGIN) & (x <= self.high + _MARGIN)
-        return np.asarray(inside.all(axis=1), dtype=np.bool_)
-
-
-class KernelRegressor:
-    """Seconds (or joules) of kernels from their workloads.
+class KernelRegressor(Estimator):
+    """Seconds or joules of workloads.
 
     Args:
-        random_state: seed of the trees and of the folds.
+        random_state: decides which samples choose the scales.
+        unknown: ``extrapolate`` answers for foreign workloads with wide intervals, ``refuse``
+            raises :class:`lwprof.CostMiss` naming them.
 
     Attributes:
-        families_: fitted families by name, ``POOLED`` among them.
-        n_kernels_: kernels it was fitted on.
-        fingerprint_: digest of those data.
+        types_: kernel types with a model of their own.
+        errors_: by type, (n,) log of prediction over cost on kernels left out, each over the
+            model's own standard deviation there.
+        usual_: by type, the median standard deviation at the samples.
+        fingerprint_: digest of the data it was fitted on.
     """
 
-    def __init__(self, random_state: int = 0) -> None:
+    def __init__(self, random_state: int = 0, unknown: str = "extrapolate") -> None:
         self.random_state = random_state
+        self.unknown = unknown
 
-    def fit(self, workloads: Sequence[Workload], y: Sequence[float] | Floats) -> Self:
-        """Fits to measured costs.
+    def fit(self, workloads: Sequence[Any], y: Any, latency_s: Any = None) -> Self:
+        """Fits costs ``y`` (n,) in SI units.
 
         Args:
-            workloads: each once.
-            y: their costs in SI units, > 0, shape (n,).
+            workloads: :class:`lwprof.profiler.kernels.Workload`, or descriptions.
+            y: positive costs.
+            latency_s: (n,) measured latency of each, a further feature (for energy); then
+                ``predict`` needs it too.
 
         Raises:
-            UsageError: too few kernels, doubled ones, or costs that are not positive numbers.
+            UsageError: fewer than eight, a workload twice, or costs that are not positive.
         """
-        costs = np.asarray(y, dtype=np.float64)
-        _check(workloads, costs)
-        shapes = [kernel_shape(workload) for workload in workloads]
-        known = [i for i, shape in enumerate(shapes) if shape is not None]
-        if len(known) < LEAST:
-            raise UsageError(f"only {len(known)} kernels have known shapes; a fit needs {LEAST}")
-        found = [shape for shape in shapes if shape is not None]
-        costs = costs[known]
-        groups: dict[str, list[int]] = {}
-        for index, shape in enumerate(found):
-            groups.setdefault(shape.family, []).append(index)
-        self.families_ = {POOLED: self._family(found, costs)}
-        for name, members in sorted(groups.items()):
-            if len(members) >= _FAMILY_LEAST:
-                part = [found[i] for i in members]
-                self.families_[name] = self._family(part, costs[members])
-        self.n_kernels_ = len(known)
-        pairs = sorted(
-            (workloads[i].key, repr(float(c))) for i, c in zip(known, costs, strict=True)
-        )
-        self.fingerprint_ = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+        costs = check_costs(y, len(workloads), LEAST, "KernelRegressor.fit")
+        if self.unknown not in ("extrapolate", "refuse"):
+            raise UsageError(f"unknown must be extrapolate or refuse, not {self.unknown!r}")
+        keys = [_key(w) for w in workloads]
+        if twice := {k for k in keys if keys.count(k) > 1} if len(set(keys)) < len(keys) else set():
+            raise UsageError(f"KernelRegressor.fit: {len(twice)} workloads are given twice, such "
+                             f"as {min(twice)[:14]}…: pass each once, with its mean")  # fmt: skip
+        known = [facts(w) for w in workloads]
+        self._timed = latency_s is not None
+        features = self._features(known, latency_s)
+        kinds = np.array([f.kind for f in known])
+        rng = np.random.default_rng(self.random_state)
+        self._models: dict[str, Smooth] = {POOLED: fit_smooth(features, np.log(costs), rng)}
+        for kind, count in zip(*np.unique(kinds, return_counts=True), strict=True):
+            if count >= LEAST_OF_TYPE:
+                rows = kinds == kind
+                self._models[str(kind)] = fit_smooth(features[rows], np.log(costs[rows]), rng)
+        self.types_ = tuple(k for k in self._models if k != POOLED)
+        self.errors_, self.usual_ = {}, {}
+        for kind, model in self._models.items():
+            spread = 1 / np.sqrt(np.diag(model.inverse))
+            self.errors_[kind] = model.left_out / spread
+            self.usual_[kind] = float(np.median(spread))
+        digest = hashlib.sha256(json.dumps(sorted(zip(keys, costs.tolist(), strict=True))).encode())
+        self.fingerprint_ = digest.hexdigest()
         return self
 
-    def predict(self, workloads: Sequence[Workload]) -> Floats:
-        """Costs, shape (n,).
+    def _features(self, known: Sequence[KernelFacts], latency_s: Any) -> Floats:
+        features = matrix(known)
+        if not self._timed:
+            return features
+        if latency_s is None:
+            raise UsageError("this KernelRegressor was fitted with latencies: pass latency_s")
+        seconds = check_costs(latency_s, len(known), 1, "latency_s")
+        # As wide as eight columns, since the time says more of the energy than any shape does.
+        return np.concatenate([features, np.repeat(np.log(seconds)[:, None], 8, axis=1)], axis=1)
+
+    def _answer(self, workloads: Sequence[Any], latency_s: Any) -> tuple[Floats, Floats, Any]:
+        """Log costs, standard deviations, and which model answered."""
+        self._fitted("errors_")
+        known = [facts(w) for w in workloads]
+        features = self._features(known, latency_s)
+        mean, spread = np.empty(len(known)), np.empty(len(known))
+        kinds = np.array([f.kind if f.kind in self._models else POOLED for f in known])
+        for kind in np.unique(kinds):
+            rows = kinds == kind
+            mean[rows], spread[rows] = self._models[kind].predict_log(features[rows])
+        return mean, spread, kinds
+
+    def predict(self, xs: Sequence[Any], latency_s: Any = None) -> Floats:
+        """(n,) costs.
 
         Raises:
-            CostMiss: a workload has an unknown shape.
+            CostMiss: with ``unknown="refuse"``, workloads out of distribution; named.
         """
-        return self._by_family(workloads, lambda family, shapes: family.predict(shapes))
-
-    def predict_interval(
-        self, workloads: Sequence[Workload], level: float = 0.95
-    ) -> tuple[Floats, Floats]:
-        """Conformal intervals by family, wider outside what was measured; two arrays (n,)."""
-        mean = self.predict(workloads)
-        half = self._by_family(
-            workloads,
-            lambda family, shapes: (
-                conformal_quantile(family.errors, level)
-                * np.where(family.knows(shapes), 1.0, _WIDER)
-            ),
-        )
-        return mean * np.exp(-half), mean * np.exp(half)
-
-    def sources(self, workloads: Sequence[Workload]) -> NDArray[np.str_]:
-        """``predicted`` or ``extrapolated``, shape (n,)."""
-        known = self._by_family(
-            workloads, lambda family, shapes: family.knows(shapes).astype(np.float64)
-        )
-        own = [_shape(w).family in self.families_ for w in workloads]
-        return np.where((known > 0) & np.array(own, dtype=bool), "predicted", "extrapolated")
-
-    def to_json(self) -> dict[str, Any]:
-        """All that was fitted."""
-        return {
-            "schema": SCHEMA,
-            "random_state": self.random_state,
-            "n_kernels": self.n_kernels_,
-            "fingerprint": self.fingerprint_,
-            "features": list(NAMES),
-            "rates": list(COLUMNS),
-            "families": {
-                name: {"rates": f.rates.tolist(), "offset": f.offset,
-                       "trees": f.trees.to_json() if f.trees else None, "low": f.low.tolist(),
-                       "high": f.high.tolist(), "errors": f.errors.tolist()}
-                for name, f in self.families_.items()
-            },
-        }  # fmt: skip
-
-    def save(self, path: str | Path) -> None:
-        """Writes ``path`` (JSON) and beside it each family's trees as ONNX."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for name, family in self.families_.items():
-            if family.trees is not None:
-                file = target.with_name(f"{target.stem}.{name.replace(' ', '_')}.onnx")
-                file.write_bytes(family.trees.to_onnx().SerializeToString())
-        target.write_text(json.dumps(self.to_json(), allow_nan=False), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Reads what ``save`` wrote; the file is data and is checked.
-
-        Raises:
-            UsageError: it is missing, malformed or of another version.
-        """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls.from_json(data)
-        except (OSError, json.JSONDecodeError) as error:
-            raise UsageError(
-                f"cannot read the predictor {path} ({error}): run lwprof fit"
-            ) from None
-
-    @classmethod
-    def from_json(cls, data: Any) -> Self:
-        """The regressor that ``to_json`` described.
-
-        Raises:
-            UsageError: it is malformed or of another version.
-        """
-        if (
-            not isinstance(data, dict)
-            or data.get("schema") != SCHEMA
-            or (data.get("features") != list(NAMES))
-        ):
-            raise UsageError("this predictor is of another version: run lwprof fit again")
-        try:
-            found = cls(int(data["random_state"]))
-            found.n_kernels_, found.fingerprint_ = int(data["n_kernels"]), str(data["fingerprint"])
-            found.families_ = {str(k): _family(v) for k, v in data["families"].items()}
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"a saved predictor is malformed ({error}): run lwprof fit") from None
-        if POOLED not in found.families_:
-            raise UsageError("a saved predictor lacks its fallback: run lwprof fit")
+        mean, spread, kinds = self._answer(xs, latency_s)
+        if self.unknown == "refuse":
+            foreign = self._foreign(spread, kinds)
+            if foreign.any():
+                missing = [x for x, bad in zip(xs, foreign, strict=True) if bad]
+                raise CostMiss(
+                    f"{missing[0]!s:.60} and {len(missing) - 1} more are unlike every kernel "
+                    "this predictor was fitted on: measure them, or some like them",
+                    tuple(_key(x) for x in missing),
+                )
+        found: Floats = np.exp(mean)
         return found
 
-    def _family(self, shapes: Sequence[KernelShape], y: Floats) -> Family:
-        errors = np.empty(len(y))
-        for held in folds(len(y), np.random.default_rng(self.random_state), most=5, single_to=12):
-            kept = np.setdiff1d(np.arange(len(y)), held)
-            model = self._once([shapes[i] for i in kept], y[kept])
-            errors[held] = np.log(model.predict([shapes[i] for i in held]) / y[held])
-        model = self._once(shapes, y)
-        return Family(model.rates, model.trees, model.offset, model.low, model.high, errors)
+    def predict_interval(
+        self, xs: Sequence[Any], level: float = 0.95, latency_s: Any = None
+    ) -> tuple[Floats, Floats]:
+        """(low, high), each (n,): holds a new kernel's cost with probability ``level``."""
+        mean, spread, kinds = self._answer(xs, latency_s)
+        factor = {k: conformal_quantile(self.errors_[k], level) for k in np.unique(kinds)}
+        half = spread * np.array([factor[k] for k in kinds])
+        return np.exp(mean - half), np.exp(mean + half)
 
-    def _once(self, shapes: Sequence[KernelShape], y: Floats) -> Family:
-        rates = fit_roofline(shapes, y)
-        rest = np.log(y / roofline(shapes, rates))
-        x = matrix(shapes)
-        trees = grow(x, rest, self.random_state) if len(y) >= _TREES_FROM else None
-        return Family(rates, trees, float(np.median(rest)), x.min(axis=0), x.max(axis=0),
-                      np.empty(0))  # fmt: skip
+    def out_of_distribution(self, xs: Sequence[Any], latency_s: Any = None) -> Any:
+        """(n,) whether each workload is unlike what was fitted."""
+        _, spread, kinds = self._answer(xs, latency_s)
+        return self._foreign(spread, kinds)
 
-    def _by_family(self, workloads: Sequence[Workload], ask: Any) -> Floats:
-        shapes = [_shape(workload) for workload in workloads]
-        out = np.empty(len(shapes))
-        groups: dict[str, list[int]] = {}
-        for index, shape in enumerate(shapes):
-            name = shape.family if shape.family in self.families_ else POOLED
-            groups.setdefault(name, []).append(index)
-        for name, members in groups.items():
-            out[members] = ask(self.families_[name], [shapes[i] for i in members])
-        return out
+    def _foreign(self, spread: Floats, kinds: Any) -> Any:
+        return spread > FOREIGN * np.array([self.usual_[k] for k in kinds])
+
+    def save(self, path: str | Path) -> None:
+        """Writes ``lwprof.kernel_regressor/1`` (JSON; served by NumPy alone)."""
+        self._fitted("errors_")
+        entry = {
+            "schema": SCHEMA, "features": NAMES, "timed": self._timed,
+            "random_state": self.random_state, "unknown": self.unknown,
+            "fingerprint": self.fingerprint_,
+            "models": {k: m.to_json() for k, m in self._models.items()},
+            "errors": {k: e.tolist() for k, e in self.errors_.items()}, "usual": self.usual_,
+        }  # fmt: skip
+        Path(path).write_text(json.dumps(entry), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> KernelRegressor:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            StoreError: not such a file, or of features that this version does not compute.
+        """
+        try:
+            entry = json.loads(Path(path).read_text(encoding="utf-8"))
+            if entry["schema"] != SCHEMA or tuple(entry["features"]) != NAMES:
+                raise ValueError("another schema or other features: fit it again")
+            found = cls(int(entry["random_state"]), str(entry["unknown"]))
+            found._timed = bool(entry["timed"])
+            found._models = {k: Smooth.from_json(m) for k, m in entry["models"].items()}
+            found.types_ = tuple(k for k in found._models if k != POOLED)
+            found.errors_ = {k: np.asarray(e, dtype=float) for k, e in entry["errors"].items()}
+            found.usual_ = {k: float(u) for k, u in entry["usual"].items()}
+            found.fingerprint_ = str(entry["fingerprint"])
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{path} is no kernel regressor: {error}") from None
 
 
-def _shape(workload: Workload) -> KernelShape:
-    found = kernel_shape(workload)
-    if found is None:
-        raise CostMiss(f"the shapes of {workload} are not all known: measure it", (workload.key,))
-    return found
-
-
-def _check(workloads: Sequence[Workload], y: Floats) -> None:
-    if y.ndim != 1 or len(workloads) != len(y):
-        raise UsageError(f"{len(workloads)} workloads need as many costs, not {y.shape}")
-    if len(y) < LEAST:
-        raise UsageError(f"{len(y)} kernels are too few to fit: {LEAST} are the least")
-    if not np.isfinite(y).all() or (y <= 0).any():
-        worst = workloads[int(np.argmin(np.where(np.isfinite(y), y, -np.inf)))]
-        raise UsageError(f"a cost must be a positive number of seconds or joules: see {worst}")
-    keys = [workload.key for workload in workloads]
-    if len(set(keys)) < len(keys):
-        double = next(k for k in keys if keys.count(k) > 1)
-        raise UsageError(f"workload {double[:16]}… is given more than once: pool its costs first")
-
-
-def _family(data: Any) -> Family:
-    width = len(NAMES)
-    arrays = [np.array(data[k], dtype=np.float64) for k in ("rates", "low", "high", "errors")]
-    rates, low, high, errors = arrays
-    if rates.shape != (len(COLUMNS),) or low.shape != (width,) or high.shape != (width,):
-        raise ValueError("arrays of the wrong shape")
-    trees = Trees.from_json(data["trees"], width) if data["trees"] is not None else None
-    return Family(rates, trees, float(data["offset"]), low, high, errors)
+def _key(workload: Any) -> str:
+    if isinstance(workload, Mapping):
+        text = json.dumps(workload, sort_keys=True)
+        return "d:" + hashlib.sha256(text.encode()).hexdigest()
+    return str(workload.key)

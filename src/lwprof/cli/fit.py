@@ -48,5 +48,5 @@ def command(device: str, store_url: str | None, seed: int, json_path: str | None
         out.print(f"left out: {count} kernels, {reason}")
     for line in fit.advice:
         out.print(f"measure more of: {line}")
-    out.print(f"{device}: {fit.context.describe()}; {fit.regressor.n_kernels_} kernels")
+    out.print(f"{device}: {fit.context.describe()}; {fit.kernels} kernels")
     out.print(f"saved: {fit.path}")
