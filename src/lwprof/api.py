@@ -146,7 +146,7 @@ def run_measurement(
     from lwprof.profiler.store import open_store
 
     graphs = [read_model(model, settings) for model in models]
-    with open_store(store) as database, open_device(device) as link:
+    with open_store(store) as database, open_device(device, settings.runtime) as link:
         effort = replace(effort, energy=effort.energy if energy is None else energy)
         if not graphs:
             return _campaign(
@@ -270,7 +270,7 @@ def run_comparison(
     from lwprof.profiler.store import open_store
 
     arms = [Arm(read_model(m, s), s) for m, s in ((a, settings), (b, settings_b))]
-    with open_store(store) as database, open_device(device) as link:
+    with open_store(store) as database, open_device(device, settings.runtime) as link:
         return compare_models(
             link, arms[0], arms[1], effort, database, margin=margin, gates=gates, seed=seed,
             progress=progress,
