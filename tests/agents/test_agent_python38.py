@@ -168,7 +168,8 @@ def test_packing_is_deterministic_and_complete() -> None:
         dates = {info.date_time for info in archive.infolist()}
     assert names == {f"lwprof_agent/{name}" for name in SOURCES} | {"__main__.py"}
     assert dates == {(1980, 1, 1, 0, 0, 0)}
-    here = {path.name for path in Path(packing.__file__).parent.glob("program/*.py")}
+    program = Path(packing.__file__).parent / "program"
+    here = {str(path.relative_to(program)) for path in program.rglob("*.py")}
     assert set(SOURCES) == here
     assert packing.program().sha256 == hashlib.sha256(packing.program().data).hexdigest()
     assert packing.program().sha256[:16] in packing.program().file_name
