@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 
 from lwprof.predictors.mixture import Mixture, scales
-from lwprof.predictors.ridge import fit_relative_ridge
 from lwprof.predictors.space import Floats
 from lwprof.predictors.table_regressor import Ensemble
 
@@ -90,11 +89,16 @@ class ClosestSource:
 
 
 class SourceComponents:
-    """Ridge on the principal components of the sources, in the log (a low-rank model)."""
+    """Ridge on the principal components of the sources, in the log (a low-rank model).
+
+    What is shrunk is the difference from the sources' mean log cost: samples that say nothing
+    leave a device that ranks networks as others do, not one that ranks them at random.
+    """
 
     PENALTIES = np.logspace(-5, 0, 16)
 
     def __init__(self, xs: Described, log_y: Floats) -> None:
+        log_y = log_y - xs.sources.mean(axis=1)
         self._mean = xs.components.mean(axis=0)
         centred = xs.components - self._mean
         n = len(log_y)
@@ -112,21 +116,8 @@ class SourceComponents:
 
     def predict_log(self, xs: Described) -> Floats:
         """(n,) log costs."""
-        found: Floats = self._offset + (xs.components - self._mean) @ self._beta
-        return found
-
-
-class SourceMixture:
-    """Ridge of costs, not of their logs, on the costs of the sources: a blend of devices."""
-
-    def __init__(self, xs: Described, log_y: Floats) -> None:
-        self._unit = xs.sources.mean(axis=0)
-        self._ridge = fit_relative_ridge(np.exp(xs.sources - self._unit), np.exp(log_y))
-        self.left_out = self._ridge.left_out
-
-    def predict_log(self, xs: Described) -> Floats:
-        """(n,) log costs."""
-        found: Floats = np.log(self._ridge.predict(np.exp(xs.sources - self._unit)))
+        own = self._offset + (xs.components - self._mean) @ self._beta
+        found: Floats = xs.sources.mean(axis=1) + own
         return found
 
 
@@ -165,10 +156,12 @@ class Process:
     REACH = 2.0
 
     def __init__(self, xs: Described, log_y: Floats, belief: Floats | None = None) -> None:
-        self._xs, self._offset = xs, float(log_y.mean())
+        # The prior mean is the sources' mean log cost: their typical device, not a flat one.
+        usual = xs.sources.mean(axis=1)
+        self._xs, self._offset = xs, float((log_y - usual).mean())
         fixed = np.full((len(log_y),) * 2, 4.0)
         self.mixture = Mixture(
-            self._kernels(xs), fixed, log_y - self._offset, self.GRID, belief
+            self._kernels(xs), fixed, log_y - usual - self._offset, self.GRID, belief
         )  # fmt: skip
         self.left_out = self.mixture.left_out
 
@@ -187,7 +180,9 @@ class Process:
     def predict_log(self, xs: Described) -> Floats:
         """(n,) log costs."""
         fixed = 4.0 * self.mixture.fixed_alpha.sum()
-        return self._offset + fixed + self.mixture.predict(self._kernels(xs))
+        own = self._offset + fixed + self.mixture.predict(self._kernels(xs))
+        found: Floats = xs.sources.mean(axis=1) + own
+        return found
 
 
 class Hierarchy:
@@ -198,22 +193,23 @@ class Hierarchy:
     """
 
     GRID = scales((0.3, 1.0), (0.03, 0.1, 0.3, 1.0), (0.02, 0.05, 0.1, 0.2))
-    LEVEL = 4.0  # prior variance of the mean source's share and of a constant
+    LEVEL = 0.3  # prior standard deviation of the mean source's share (mean 1) and a constant
 
     def __init__(self, xs: Described, log_y: Floats, belief: Floats | None = None) -> None:
-        self._xs, self._unit = xs, float(log_y.mean())
+        self._xs = xs
+        self._unit = float((log_y - np.log(xs.profiles.mean(axis=1))).mean())
         self._y = np.exp(log_y - self._unit)
         both = np.outer(self._y, self._y)
         kernels = [k / both for k in self._kernels(xs)]
-        self.mixture = Mixture(kernels, self._fixed(xs) / both, np.ones(len(log_y)), self.GRID,
-                               belief)  # fmt: skip
+        wanted = 1 - xs.profiles.mean(axis=1) / self._y
+        self.mixture = Mixture(kernels, self._fixed(xs) / both, wanted, self.GRID, belief)
         self._floor = float(np.log(0.3 * self._y.min()))
         # Errors of cost relative to the cost; as logs, with the floor that predictions have.
         self.left_out = np.log(np.maximum(1 + self.mixture.left_out, 0.3))
 
     def _fixed(self, xs: Described) -> Floats:
         mine = self._xs
-        return self.LEVEL * (1 + np.outer(xs.profiles.mean(axis=1), mine.profiles.mean(axis=1)))
+        return self.LEVEL**2 * (1 + np.outer(xs.profiles.mean(axis=1), mine.profiles.mean(axis=1)))
 
     def _kernels(self, xs: Described) -> list[Floats]:
         mine = self._xs
@@ -229,5 +225,5 @@ class Hierarchy:
         """(n,) log costs."""
         fixed = self._fixed(xs) @ (self.mixture.fixed_alpha / self._y)
         kernels = [k / self._y for k in self._kernels(xs)]
-        value = np.maximum(fixed + self.mixture.predict(kernels), 1e-12)
-        return self._unit + np.maximum(np.log(value), self._floor)
+        value = xs.profiles.mean(axis=1) + fixed + self.mixture.predict(kernels)
+        return self._unit + np.maximum(np.log(np.maximum(value, 1e-12)), self._floor)

@@ -19,7 +19,13 @@ from lwprof.errors import UsageError
 from lwprof.predictors.clusters import central_members
 from lwprof.predictors.conformal import conformal_quantile, folds
 from lwprof.predictors.experts import (
-    ClosestSource, Described, Expert, Hierarchy, Physics, Process, SourceComponents, SourceMixture,
+    ClosestSource,
+    Described,
+    Expert,
+    Hierarchy,
+    Physics,
+    Process,
+    SourceComponents,
 )  # fmt: skip
 from lwprof.predictors.ridge import fit_relative_ridge
 from lwprof.predictors.samples import Estimator, check_samples, merged
@@ -34,7 +40,7 @@ MOCK_SEEDS, MOCK_TEST = 3, 300
 MOCK_TRUST = 30.0  # a source's verdict on an expert counts as this many samples of the target
 SHARPNESS = 4.0
 Tables = Mapping[str, tuple[Codes, Floats]]
-EXPERTS = ("closest", "components", "mixture", "physics", "process", "hierarchy")
+EXPERTS = ("closest", "components", "physics", "process", "hierarchy")
 
 
 class Atlas:
@@ -116,7 +122,7 @@ class Stack:
 
     def __init__(self, xs: Described, log_y: Floats, judgement: Judgement) -> None:
         self.experts: list[Expert] = [
-            ClosestSource(xs, log_y), SourceComponents(xs, log_y), SourceMixture(xs, log_y),
+            ClosestSource(xs, log_y), SourceComponents(xs, log_y), 
             Physics(xs, log_y), Process(xs, log_y, judgement.process),
             Hierarchy(xs, log_y, judgement.hierarchy),
         ]  # fmt: skip
