@@ -60,7 +60,7 @@ def end_to_end(model: str, folder: Path, budget_s: float) -> dict[str, Any]:
     finally:
         del os.environ["LWPROF_SYSROOT"]
         rail.close()
-    truths, ratios, refused = [], [], 0
+    truths, ratios, refused, lost = [], [], 0, 0
     with open_store(str(folder / "m.db")) as database:
         for block in database.blocks():
             if block.arm != "energy":
@@ -73,15 +73,18 @@ def end_to_end(model: str, folder: Path, budget_s: float) -> dict[str, Any]:
             except SensorRefused:
                 refused += 1
                 continue
+            if truth <= 0:  # the rail lost sight of the worker: that block has no truth
+                lost += 1
+                continue
             truths.append(truth)
             ratios.append(visit.above_idle_j / truth)
     found = result.models[0]
     energy = found.energy
     out: dict[str, Any] = {
-        "model": found.name, "blocks": len(ratios), "refused_blocks": refused,
+        "model": found.name, "blocks": len(ratios), "refused_blocks": refused, "blocks_without_truth": lost,
         "ratio_median": float(np.median(ratios)),
         "ratio_min": float(min(ratios)), "ratio_max": float(max(ratios)),
-        "refused": energy.refused, "kernels": len(found.kernels),
+        "rail_late": rail.late(), "refused": energy.refused, "kernels": len(found.kernels),
         "kernels_with_energy": sum(k.energy_j is not None for k in found.kernels),
         "grouped": len(energy.group),
     }  # fmt: skip
