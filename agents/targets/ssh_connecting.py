@@ -25,6 +25,9 @@ from lwprof.errors import DeviceTransient, HostError, HostTransient, LwprofError
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
+# A little early, so that the caller knows within the promised time.
+_PATIENCE = 0.9
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -131,7 +134,7 @@ def _program(device: str, command: str) -> socket.socket:
 
 def _tcp(device: str, hop: Hop, silence_s: float) -> socket.socket:
     try:
-        sock = socket.create_connection((hop.host, hop.port), silence_s)
+        sock = socket.create_connection((hop.host, hop.port), _PATIENCE * silence_s)
     except TimeoutError:
         raise DeviceTransient(f"{device}: {hop.host} port {hop.port} does not answer: is it "
                               "switched on and on this network?") from None  # fmt: skip
@@ -164,17 +167,18 @@ def _greet(
         sock.close()
         raise DeviceTransient(f"{device}: {hop.shown} ended the connection ({error})") from None
     transport.daemon = True
-    transport.banner_timeout = transport.handshake_timeout = silence_s
+    patience = _PATIENCE * silence_s
+    transport.banner_timeout = transport.handshake_timeout = patience
     transport.auth_timeout = transport.channel_timeout = max(30.0, silence_s)
     known = KnownKeys(hop.known_hosts)
     options = transport.get_security_options()
     options.key_types = tuple(known.preferred(hop.key_name, options.key_types))
-    over = time.monotonic() + silence_s
+    over = time.monotonic() + patience
     try:
-        transport.start_client(timeout=silence_s)
+        transport.start_client(timeout=patience)
     except (paramiko.SSHException, EOFError, OSError) as error:
         transport.close()
-        if time.monotonic() >= over - 0.1 * silence_s:
+        if time.monotonic() >= over - 0.1 * patience:
             raise _mute(device, hop) from None
         raise DeviceTransient(
             f"{device}: {hop.shown} does not speak ssh as it should ({error or 'it hung up'})"

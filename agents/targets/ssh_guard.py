@@ -19,7 +19,9 @@ import paramiko
 
 # The peer is asked after this share of the patience without a byte from it.
 _ASK_AFTER = 0.3
-_TICK = 0.05
+_TICK = 0.04
+# A little early, so that the caller knows within the promised time.
+_PATIENCE = 0.8
 _KEEPALIVE_COUNT = 3
 
 
@@ -110,8 +112,7 @@ class Guard:
     def _watch(self) -> None:
         tick = self._silence_s * _TICK
         ask_after = self._silence_s * _ASK_AFTER
-        # A little early, so that the caller knows within the promised time.
-        patience = self._silence_s * (1 - 2 * _TICK)
+        patience = self._silence_s * _PATIENCE
         woken = time.monotonic()
         while not self._over.wait(tick) and self._transport.is_active():
             now = time.monotonic()

@@ -21,7 +21,7 @@ import paramiko
 from lwprof.agents.targets.ssh_connecting import Way, connect
 from lwprof.agents.targets.ssh_keys import Ask, Credentials, ask_at_terminal
 from lwprof.agents.targets.ssh_settings import SshSettings
-from lwprof.errors import DeviceError, DeviceTransient, LwprofError
+from lwprof.errors import DeviceError, DeviceTransient
 
 _COMMAND_S = 60.0
 _CHUNK = 1 << 16
@@ -29,8 +29,6 @@ _CHUNK = 1 << 16
 _MOST_CHANNELS = 6
 _OUTPUT_BYTES = 64 * 2**20
 _STATUS = re.compile(rb"(\d{1,3})\n")
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,27 +185,6 @@ class SshLink:
         return DeviceTransient(
             f"{self.name}: the connection was lost ({str(error) or type(error).__name__})"
         )
-
-    def wait_for(self, deadline: float) -> None:
-        """Opens the way, trying again while that can help.
-
-        Args:
-            deadline: monotonic seconds.
-
-        Raises:
-            LwprofError: the last reason when the deadline passed, or one that lasts.
-        """
-        pause = _FIRST_WAIT_S
-        while True:
-            try:
-                self.way()
-                return
-            except LwprofError as error:
-                left = deadline - time.monotonic()
-                if not error.transient or left <= 0:
-                    raise
-                time.sleep(min(pause, left))
-                pause = min(2 * pause, _LONGEST_WAIT_S)
 
 
 class _TooMuch(Exception):

@@ -184,6 +184,8 @@ def make_sshd(*, user: str | None = None, lines: tuple[str, ...] = ()) -> Sshd:
         "PermitRootLogin": "prohibit-password", "StrictModes": "no", "UseDNS": "no",
         "PrintMotd": "no", "PrintLastLog": "no", "LogLevel": "VERBOSE",
         "MaxStartups": "200", "Subsystem": "sftp internal-sftp",
+        # What the real user's profile does at a login (it may wait for locks) is not ours.
+        "SetEnv": f"HOME={home}",
     }  # fmt: skip
     text = "".join(f"{key} {value}\n" for key, value in config.items()) + "\n".join(lines) + "\n"
     (folder / "sshd_config").write_text(text)
