@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lwprof import predictors as predictors
+    from lwprof import search as search
     from lwprof import zoo as zoo
     from lwprof.api import compare as compare
     from lwprof.api import cost_model as cost_model
@@ -36,13 +37,15 @@ _PUBLIC = {
     "measure": "lwprof.api",
     "predict": "lwprof.api",
     "predictors": None,
+    "search": None,
     "workload": "lwprof.profiler.kernels.workload",
     "zoo": None,
 }
 
 __all__ = [
     "CostMiss", "LwprofError", "MeasurementResult", "__version__", "compare", "cost_model",
-    "fit", "inspect", "measure", "predict", "predictors", "workload", "zoo",
+    "fit", "inspect", "measure", "predict", "predictors", "search",
+    "workload", "zoo",
 ]  # fmt: skip
 
 
