@@ -25,7 +25,7 @@ class Cable:
     def __init__(self, index: int = 0) -> None:
         self.name = f"lw{_NUMBER}x{index}"
         # A /30 of the private range that is used for nothing else.
-        high, low = divmod((_NUMBER * 4 + index * 4) % 60000, 250)
+        high, low = divmod((_NUMBER * 4 + index * 4) % 60000, 252)
         self.address = f"10.{200 + index % 50}.{high}.{low + 2}"
         self._near = f"10.{200 + index % 50}.{high}.{low + 1}"
 
@@ -37,9 +37,9 @@ class Cable:
             ["netns", "add", self.name],
             ["link", "add", f"{self.name}a", "type", "veth", "peer", "name", f"{self.name}b"],
             ["link", "set", f"{self.name}b", "netns", self.name],
-            ["addr", "add", f"{self._near}/24", "dev", f"{self.name}a"],
+            ["addr", "add", f"{self._near}/30", "dev", f"{self.name}a"],
             ["link", "set", f"{self.name}a", "up"],
-            ["-n", self.name, "addr", "add", f"{self.address}/24", "dev", f"{self.name}b"],
+            ["-n", self.name, "addr", "add", f"{self.address}/30", "dev", f"{self.name}b"],
             ["-n", self.name, "link", "set", f"{self.name}b", "up"],
             ["-n", self.name, "link", "set", "lo", "up"],
         )):  # fmt: skip
