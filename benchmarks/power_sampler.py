@@ -29,6 +29,7 @@ CHIP = "/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
 
 def work(cpus: list[int], pipe: Any) -> None:
     """Matrix products until told to stop: seconds per product of each window asked for."""
+    os.setsid()  # as the agent's workers: else both share one group's processor time
     os.sched_setaffinity(0, cpus)
     os.environ["OPENBLAS_NUM_THREADS"] = str(len(cpus))
     import numpy as np
