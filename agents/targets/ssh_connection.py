@@ -12,7 +12,7 @@ import paramiko
 
 from lwprof.agents.targets._base import Connection
 from lwprof.agents.targets.ssh_connecting import Way
-from lwprof.agents.targets.ssh_link import SshLink, drain_stderr
+from lwprof.agents.targets.ssh_link import SshLink, close_quietly, drain_stderr
 from lwprof.errors import DeviceError, DeviceTransient
 
 _CHUNK = 1 << 16
@@ -53,10 +53,10 @@ class SshConnection(Connection):
             ).start()  # fmt: skip
             self._await(f"LW_GO:{mark}:".encode())
         except (paramiko.SSHException, EOFError, OSError) as error:
-            self._channel.close()
+            close_quietly(self._channel)
             raise link.lost(self._way, error) from None
         except BaseException:
-            self._channel.close()
+            close_quietly(self._channel)
             raise
 
     def _await(self, mark: bytes) -> None:
@@ -132,7 +132,7 @@ class SshConnection(Connection):
                 self._channel.shutdown_write()
                 if not self._channel.status_event.wait(_LEAVE_S):
                     self._kill()
-        self._channel.close()
+        close_quietly(self._channel)
 
     def _kill(self) -> None:
         """Kills the agent, which is its own session's leader or at least its own process."""

@@ -100,7 +100,7 @@ class SshLink:
             try:
                 yield channel
             finally:
-                channel.close()
+                close_quietly(channel)
         finally:
             self._slots.release()
 
@@ -231,6 +231,12 @@ def _output(channel: paramiko.Channel, deadline: float, most_bytes: int) -> tupl
             raise _TooMuch
     collector.join(1.0)
     return bytes(out), bytes(err)
+
+
+def close_quietly(channel: paramiko.Channel) -> None:
+    """Closes a channel; one whose connection is gone is closed already."""
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        channel.close()
 
 
 def drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:

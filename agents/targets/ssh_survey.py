@@ -137,13 +137,14 @@ def require_usable(name: str, found: Survey) -> None:
     Raises:
         DeviceError: says what is missing and how to mend it.
     """
-    if found.unwritable:
-        raise unwritable(name, found.workdir, found.unwritable)
-    if found.free_bytes is not None and found.free_bytes < MIN_FREE_BYTES:
+    # First, since shells word a full disk in many ways.
+    if found.free_bytes is not None and 0 <= found.free_bytes < MIN_FREE_BYTES:
         raise DeviceError(
             f"{name}: only {found.free_bytes // 2**20} MiB are free at {found.workdir}: free some "
             f"space, or 'lwprof devices clean {name}'"
         )
+    if found.unwritable:
+        raise unwritable(name, found.workdir, found.unwritable)
     if found.system not in ("Linux", "Android", ""):
         raise DeviceError(f"{name}: runs {found.system}, and boards are measured under Linux only")
     version = found.python_version
