@@ -53,13 +53,24 @@ class Runner:
     highest: dict[str, float] = field(default_factory=dict)
 
     def recall(self) -> None:
-        """Loads the blocks that an interrupted run has already stored."""
+        """Loads the blocks that an interrupted run has stored, and those that it has not.
+
+        A block that the device finished while this side was being killed waits there.
+        """
         for block in self.store.blocks(run=self.run.run_id):
             self.done.append(block)
             self.spent_s += float(block.payload["record"].get("duration_s", 0.0))
             self.sequence = max(self.sequence, block.sequence + 1)
             self._note(block.payload["record"])
         self._flag_again()
+        stored = {block.block_id for block in self.done}
+        for script, record in self.agent.leftovers():
+            note = script.get("note")
+            if script.get("id") in stored or not isinstance(note, Mapping):
+                continue
+            arm, subject = str(note.get("arm")), str(note.get("subject"))
+            if note.get("run") == self.run.run_id and self.store.subject(subject) is not None:
+                self._keep(arm, subject, script, record.to_json())
 
     def blocks(self, arm: str, subject: str) -> list[Block]:
         """Finished blocks of one arm of one subject, in the order in which they ran."""
@@ -84,7 +95,12 @@ class Runner:
                 lambda: self.agent.state().to_json(),
                 tell=lambda text: self.progress(text, self.spent_s, self.budget_s),
             )
-        record, started = self._attempt(script), self.store.now()
+        noted = {**script, "note": {"run": self.run.run_id, "arm": arm, "subject": subject}}
+        return self._keep(arm, subject, noted, self._attempt(noted))
+
+    def _keep(
+        self, arm: str, subject: str, script: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> Block:
         self.spent_s += float(record["duration_s"])
         block = Block(
             block_id=str(script["id"]),
@@ -93,7 +109,7 @@ class Runner:
             subject=subject,
             arm=arm,
             sequence=self.sequence,
-            started_utc=started,
+            started_utc=self.store.now(),
             boot_id=record.get("boot_id"),
             flags=tuple(self._flags(record)),
             **_summary(script, record),
