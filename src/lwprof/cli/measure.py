@@ -52,6 +52,14 @@ _SHOWN = 25
     default=None,
     help="Measure energy (default: where the device has a sensor).",
 )
+@click.option("--rails", help="Power rails to read, by name, commas; 'total' insists on a total.")
+@click.option(
+    "--assume-power",
+    "assumed_power_w",
+    type=(float, float),
+    metavar="IDLE BUSY",
+    help="Without a sensor: estimate energy from these watts; marked simulated.",
+)
 @click.option("--kernels/--no-kernels", default=True, help="Measure kernels as well.")
 @click.option(
     "--sustained",
@@ -95,6 +103,8 @@ def command(**options: Any) -> None:
         kernels=options["kernels"],
         fresh=options["fresh"],
         sustained_s=options["sustained_s"],
+        rails=tuple(name.strip() for name in (options["rails"] or "").split(",") if name.strip()),
+        assumed_power_w=options["assumed_power_w"],
     )
     if trace_path and len(models) != 1:
         raise UsageError("--trace needs exactly one MODEL")
