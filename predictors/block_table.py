@@ -78,7 +78,9 @@ class BlockTable:
         if len(missing):
             raise UsageError(f"BlockTable.fit: {len(missing)} choices occur in no network: "
                              "measure networks that contain them")  # fmt: skip
-        beta = np.linalg.lstsq(rows / cost[:, None], np.ones(len(cost)), rcond=1e-10)[0]
+        beta: Floats = np.linalg.lstsq(rows / cost[:, None], np.ones(len(cost)), rcond=1e-10)[
+            0
+        ].astype(float)
         return cls._from_effects(space, beta[:-1], float(beta[-1]), **labels)
 
     @classmethod

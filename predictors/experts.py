@@ -8,7 +8,7 @@ architectures: log costs on the source devices (emulated), and physical counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Described:
     prices: Floats
     views: list[Floats]
 
-    def take(self, rows: Floats) -> Described:
+    def take(self, rows: Any) -> Described:
         """Some of the architectures."""
         return Described(
             self.sources[rows], self.components[rows], self.graph[rows], self.profiles[rows],
@@ -226,4 +226,6 @@ class Hierarchy:
         fixed = self._fixed(xs) @ (self.mixture.fixed_alpha / self._y)
         kernels = [k / self._y for k in self._kernels(xs)]
         value = xs.profiles.mean(axis=1) + fixed + self.mixture.predict(kernels)
-        return self._unit + np.maximum(np.log(np.maximum(value, 1e-12)), self._floor)
+        log = np.maximum(np.log(np.maximum(value, 1e-12)), self._floor)
+        found: Floats = self._unit + log
+        return found

@@ -52,7 +52,7 @@ class Mixture:
 
     def predict(self, kernels: Sequence[Floats]) -> Floats:
         """What the scaled covariances (m, n) between new points and the samples contribute."""
-        total = kernels[0] @ self._alpha[0]
+        total: Floats = kernels[0] @ self._alpha[0]
         for kernel, alpha in zip(kernels[1:], self._alpha[1:], strict=True):
             total = total + kernel @ alpha
         return total

@@ -38,7 +38,7 @@ class Smooth:
     offset: float
     points: Floats
     alpha: Floats
-    inverse: Floats
+    inverse: Any
     setting: tuple[float, float, float]
 
     @property

@@ -76,7 +76,8 @@ class Ensemble:
         for weight, ridge, view in zip(self.weights, self.ridges, views, strict=True):
             if weight > 1e-6:
                 total += weight * np.log(ridge.predict(view))
-        return total / self.weights[self.weights > 1e-6].sum()
+        found: Floats = total / self.weights[self.weights > 1e-6].sum()
+        return found
 
 
 class TableRegressor(Estimator):

@@ -95,7 +95,8 @@ class Atlas:
 
 
 def _spread(values: Floats) -> Floats:
-    return np.maximum(values.std(axis=0), 1e-9)
+    found: Floats = np.maximum(values.std(axis=0), 1e-9)
+    return found
 
 
 def _axes(values: Floats, most: int) -> Floats:

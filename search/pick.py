@@ -176,7 +176,7 @@ class _Hunt:
         rows = list(self._measured)
         costs = np.array([self._measured[i] for i in rows])
         if learn is not None:
-            refined = copy.copy(self._regressor)
+            refined: Any = copy.copy(self._regressor)
             refined.learn(self._codes[rows], costs)
             self._predicted = refined.predict(self._codes)
             return

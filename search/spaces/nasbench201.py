@@ -29,6 +29,8 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 STAGES = ((16, 1024), (32, 256), (64, 64))  # channels, height × width; five cells in each
 NAMES = ("skip", "conv1x1", "conv3x3", "pool", "additions", "depth", "conv_depth", "edges",
          "cell_mmacs")  # fmt: skip
+RADIX = 5 ** np.arange(5, -1, -1)
+MANY = 1000
 FIXED_MMACS = 7.78304
 """Multiply-accumulates outside the cells, millions (the cell of six skips has no others)."""
 
@@ -40,6 +42,9 @@ class NasBench201(CodedSpace):
     choices = (5,) * 6
     rewrites = ("none", "bwd", "both")
     spelling = "'|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|' or 301004"
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Floats] = {}
 
     def _parse(self, architecture: Any) -> Sequence[int]:
         if isinstance(architecture, str):
@@ -74,7 +79,18 @@ class NasBench201(CodedSpace):
         return np.where(kept, codes, 0)
 
     def counts(self, codes: Codes, rewrite: str) -> Counts:
-        """Nine counts of the edges that run; see ``NAMES``. Depths are of the longest path."""
+        """Nine counts of the edges that run; see ``NAMES``. Depths are of the longest path.
+
+        Many codes are looked up in a table of the whole space, made on first use.
+        """
+        self._known(rewrite)
+        if len(codes) < MANY:
+            return Counts(self._count(codes, rewrite), NAMES)
+        if rewrite not in self._tables:
+            self._tables[rewrite] = self._count(self.all_codes(), rewrite)
+        return Counts(self._tables[rewrite][codes @ RADIX], NAMES)
+
+    def _count(self, codes: Codes, rewrite: str) -> Floats:
         live = self.live(codes, rewrite)
         kinds = [(live == kind).sum(axis=1) for kind in (1, 2, 3, 4)]
         heads = np.stack([(live[:, edges] > 0).sum(axis=1) for edges in ((0,), (1, 2), (3, 4, 5))])
@@ -84,7 +100,7 @@ class NasBench201(CodedSpace):
             _longest(live, np.array([0, 0, 1, 1, 1])), _longest(live, np.array([0, 0, 1, 9, 1])),
             (live > 0).sum(axis=1), mmacs,
         ]  # fmt: skip
-        return Counts(np.stack(columns, axis=1).astype(np.float64), NAMES)
+        return np.stack(columns, axis=1).astype(np.float64)
 
     def mmacs(self, codes: Codes) -> Floats:
         """Multiply-accumulates of the whole CIFAR-10 network in millions, dead edges included."""
@@ -103,7 +119,8 @@ class NasBench201(CodedSpace):
 def cell_mmacs(codes: Codes) -> Floats:
     """Millions of multiply-accumulates in the 15 cells: 9·C²·HW per 3×3, C²·HW per 1×1."""
     unit = 5 * sum(c * c * hw for c, hw in STAGES) / 1e6
-    return unit * ((codes == 2).sum(axis=1) + 9.0 * (codes == 3).sum(axis=1))
+    total: Floats = unit * ((codes == 2).sum(axis=1) + 9.0 * (codes == 3).sum(axis=1))
+    return total
 
 
 def _forward(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

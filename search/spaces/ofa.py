@@ -7,7 +7,6 @@ layers beyond a stage's depth do nothing: ``live`` sets them to the first choice
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,8 @@ class OfaMobileNetV3(CodedSpace):
 
     def distinct(self) -> int:
         """How many networks differ in what they run: for each stage Σ 9^depth."""
-        return len(RESOLUTIONS) * math.prod([sum(9**d for d in DEPTHS)] * 5)
+        stage: int = sum(9**d for d in DEPTHS)
+        return len(RESOLUTIONS) * stage**5
 
     def live(self, codes: Codes, rewrite: str) -> Codes:
         """Codes whose unused kernels and expansions are the first choice."""
