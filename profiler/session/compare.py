@@ -194,17 +194,13 @@ def _measure_pairs(
                 prepared[0].runnable, prepared[1].runnable, latencies, link.affinity,
                 a_first=runner.rng.random() < 0.5,
             )  # fmt: skip
-            runner.execute(_PAIR, subject, script)
+            # Two pairs are the least that has an interval: they run whatever the budget.
+            runner.execute(_PAIR, subject, script, needed=len(ratios) < 2)
             target = design.next_look(len(ratios)) or len(ratios)
             expected = runner.spent_s / (len(ratios) + 1) * target
             runner.progress(f"pair {len(ratios) + 1} of {target}", runner.spent_s, expected)
     except BudgetSpent:
         ratios = [_log_ratio(block) for block in runner.blocks(_PAIR, subject)]
-        if len(ratios) < 2:
-            raise UsageError(
-                f"the budget of {runner.budget_s:g} s was spent after {len(ratios)} pairs of "
-                "blocks: give a larger --budget"
-            ) from None
         found = compare_log_ratios(ratios, margin=margin, final=True)
         return _explain(found, runner.blocks(_PAIR, subject))
 
@@ -222,7 +218,7 @@ def _pilots(runner: Runner, prepared: list[Prepared], link: Link) -> tuple[float
     done = [block for block in runner.done if block.arm == _PILOT]
     for model in prepared[len(done) :]:
         script = scripts.end_to_end(model.runnable, 0.05, link.affinity)
-        done.append(runner.execute(_PILOT, model.graph.sha256, script))
+        done.append(runner.execute(_PILOT, model.graph.sha256, script, needed=True))
     medians = [
         float(np.median(reading.end_to_end(b.payload["script"], b.payload["record"]).times_s))
         for b in done

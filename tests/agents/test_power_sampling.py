@@ -145,7 +145,10 @@ def test_energy_of_a_synthetic_rail_follows_the_work(board: Agent, tree: Path) -
     finally:
         rail.close()
     assert rail.log[-1][1] > 0, "the worker was not found"
-    found = energy_of(record.steps[1])
+    try:
+        found = energy_of(record.steps[1])
+    except SensorRefused as error:
+        pytest.skip(f"a busy machine kept the sampler from reading: {error}")
     # One thread at work: between a fraction of a core (a busy machine) and a whole one.
     assert found.idle_w == pytest.approx(2.0, abs=0.5)
     busy = found.above_idle_j * found.n / found.seconds / 3.0

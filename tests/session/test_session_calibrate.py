@@ -41,6 +41,8 @@ def test_the_step_test_finds_the_rails_averaging(tmp_path: Path) -> None:
         with target, Agent(target) as agent:
             meter, found = calibrate(agent, (0,))
             unit = agent.facts().hardware_id
+    except UsageError as error:
+        pytest.skip(f"a busy machine starved the rail or the load: {error}")
     finally:
         rail.close()
     # The rail averages 20 ms of processor time, and is read up to 20 ms later. A busy machine
