@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import small_network
+from session_models import small_network
 
 from lwprof import api
 from lwprof.agents.power_messages import Instruments, Missing, Rail, Sensor
