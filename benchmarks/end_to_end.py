@@ -44,8 +44,12 @@ print(statistics.median(times))
 """
 
 
-def ratios(network: str, threads: int, pairs: int) -> tuple[np.ndarray, float]:
-    """log(lwprof / bare) of each pair, and the median latency in seconds."""
+def ratios(network: str, threads: int, pairs: int, width: float) -> tuple[np.ndarray, float]:
+    """log(lwprof / bare) of each pair, and the median latency in seconds.
+
+    Pairs are taken until the interval's half-width is at most ``width`` (14 at least, since a
+    rule on precision alone leaves the mean where it is only when it cannot fire at once).
+    """
     settings = Settings(threads=threads)
     rng, logs, latency = random.Random(0), [], 0.02
     with tempfile.TemporaryDirectory() as folder, open_device("host") as link:
@@ -67,19 +71,25 @@ def ratios(network: str, threads: int, pairs: int) -> tuple[np.ndarray, float]:
         latency = ours()
         for _ in range(pairs):
             first = rng.random() < 0.5
-            x = ours() if first else bare()
-            y = bare() if first else ours()
-            logs.append(np.log(x / y) if first else np.log(y / x))
+            if first:
+                x, y = ours(), bare()
+            else:
+                y, x = bare(), ours()
+            logs.append(np.log(x / y))
+            if len(logs) >= 14:
+                e = mean_interval(np.array(logs))
+                if (e.high - e.low) / 2 <= width:
+                    break
     return np.array(logs), latency
 
 
 def main() -> None:
-    args = arguments(__doc__, threads=1, pairs=14, only="")
+    args = arguments(__doc__, threads=1, pairs=90, width=0.02, only="")
     networks = ["squeezenet1_1", "tiny_ops"] if args.quick else chosen(args.only)
     print(machine())
     rows = []
     for network in networks:
-        logs, latency = ratios(network, args.threads, args.pairs)
+        logs, latency = ratios(network, args.threads, args.pairs, args.width)
         e = mean_interval(logs)
         ratio, low, high = (float(np.exp(v)) for v in (e.value, e.low, e.high))
         rows.append({"network": label(network), "ratio": ratio, "low": low, "high": high,
