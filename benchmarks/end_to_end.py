@@ -93,7 +93,7 @@ def main() -> None:
         e = mean_interval(logs)
         ratio, low, high = (float(np.exp(v)) for v in (e.value, e.low, e.high))
         rows.append({"network": label(network), "ratio": ratio, "low": low, "high": high,
-                     "pairs": len(logs), "latency_s": latency})  # fmt: skip
+                     "pairs": len(logs), "latency_s": latency, "log_ratios": logs.tolist()})  # fmt: skip
         ok = low <= 1 <= high and low >= 0.97 and high <= 1.03
         print(f"{label(network):22}{latency * 1e3:9.3f} ms  {ratio:.3f} ({low:.3f}–{high:.3f}) "
               f"{'ok' if ok else 'contains 1' if low <= 1 <= high else 'OFF'}", flush=True)  # fmt: skip
