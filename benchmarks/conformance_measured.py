@@ -43,7 +43,7 @@ def measure(link: Link, model: bytes, chains: dict[str, scripts.Runnable], runne
 
 
 def main() -> int:
-    args = arguments(__doc__, every=1)
+    args = arguments(__doc__, every=1, first=0)
     every = 40 if args.quick else args.every
     print(machine())
     counts: Counter[str] = Counter()
@@ -56,7 +56,7 @@ def main() -> int:
         runner = Runner(link.agent, store, run, context, 1e9, random.Random(0))
         chains = prepare_chains(link.agent, SETTINGS, 1)
         for place, (name, data, _) in enumerate(suite()):
-            if place % every:
+            if place % every or place < args.first:
                 continue
             try:
                 measure(link, data, chains, runner)
