@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from lwprof.profiler.kernels import Workload
 from lwprof.profiler.session.measure import OVERHEAD
 from lwprof.profiler.statistics import Estimate
 from lwprof.profiler.store import Context, Store
+
+if TYPE_CHECKING:
+    from lwprof.predictors.block_table import BlockTable
+    from lwprof.predictors.space import Space
 
 QUANTITIES = ("latency_s", "peak_memory_bytes")
 SCHEMA = "lwprof.prediction/1"
@@ -168,6 +172,17 @@ class LookupCostModel:
     def explain(self, model: Any) -> ModelCost:
         """Costs per kernel; they and the gap sum to what ``predict`` says."""
         return self._cost(model)
+
+    def table(self, space: Space) -> BlockTable:
+        """Costs of every choice of every block of a space, source ``additive``.
+
+        Raises:
+            CostMiss: a kernel of one of the space's networks is not in the table.
+            UsageError: the space cannot build networks.
+        """
+        from lwprof.predictors.tabulate import tabulate
+
+        return tabulate(self, space)
 
     def _cost(self, model: Any) -> ModelCost:
         graph = read(model, batch=self.context.batch)
