@@ -30,9 +30,10 @@ class Coster(Protocol):
 def tabulate(cost: Coster, space: Space) -> BlockTable:
     """Costs of every choice of every block: 1 + Σ (choices − 1) networks, each priced once.
 
-    Each network differs in one block from the one whose choices are all the first, so an effect
-    is a difference of two whole networks, fusion at the block's edges included; what two blocks
-    do to each other is not. The table's source says ``additive``. Columns without a cost for
+    Each network differs in one block from the one whose choices are the middle ones (the first
+    may be none, which leaves whole networks dead), so an effect is a difference of two whole
+    networks, fusion at the block's edges included; what two blocks do to each other is not. The
+    table's source says ``additive``. Columns without a cost for
     every network, and those that do not add up over blocks, are left out.
 
     Raises:
@@ -53,10 +54,10 @@ def tabulate(cost: Coster, space: Space) -> BlockTable:
 
 
 def _one_apart(space: Space) -> Codes:
-    """The first code, then for every block its other choices in order: (1 + Σ (c − 1), blocks)."""
-    rows = [np.zeros(len(space.choices), dtype=np.int64)]
+    """The middle code, then each block's other choices in order: (1 + Σ (c − 1), blocks)."""
+    rows = [np.array(space.choices, dtype=np.int64) // 2]
     for block, options in enumerate(space.choices):
-        for choice in range(1, options):
+        for choice in np.delete(np.arange(options), options // 2):
             row = rows[0].copy()
             row[block] = choice
             rows.append(row)
@@ -69,7 +70,7 @@ def _effects(choices: tuple[int, ...], mean: Floats) -> tuple[Floats, Floats]:
     base = mean[0].copy()
     row = 1
     for block, options in enumerate(choices):
-        effects = np.concatenate([np.zeros_like(mean[:1]), mean[row : row + options - 1] - mean[0]])
+        effects = np.insert(mean[row : row + options - 1] - mean[0], options // 2, 0.0, axis=0)
         costs[block, :options] = effects - effects.min(axis=0)
         base += effects.min(axis=0)
         row += options - 1
