@@ -9,7 +9,7 @@ $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lwprof needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,tvm,native,parquet]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,native,parquet,search,tvm]'
 	touch $@
 
 # Lint, types, then the tests against the installed package; WHEEL=1 tests a built wheel.
@@ -38,7 +38,7 @@ wheel-test:
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --upgrade pip build
 	.venv-wheel/bin/python -m build --quiet --wheel --outdir dist .
-	.venv-wheel/bin/python -m pip install --quiet "$$(ls dist/lwprof-*.whl)[dev,tvm,native,parquet]"
+	.venv-wheel/bin/python -m pip install --quiet "$$(ls dist/lwprof-*.whl)[dev,docs,native,parquet,search,tvm]"
 	.venv-wheel/bin/python -m pytest -q
 
 clean:
