@@ -172,6 +172,7 @@ class Node(Message, frozen=True):
     provider: Text = ""
     index: int | None = None
     inputs: Count | None = None
+    shape: list[int] | None = None
 
 
 class InnerNodes(Message, frozen=True):

@@ -33,8 +33,8 @@ def read(path: str) -> Dict[str, Any]:
     """The profile in ``path``.
 
     Returns:
-        ``nodes``: name, op, provider, index and inputs of each node of the main graph,
-        in execution order; ``durations_ns``: one list for each run; ``run_ns``: duration
+        ``nodes``: name, op, provider, index, inputs and shape (of its first output) of each
+        node of the main graph, in execution order; ``durations_ns``: one list for each run; ``run_ns``: duration
         of each run; ``inner``: nodes of control-flow bodies with total durations and
         calls for each run; ``memory``: the arena's peaks in bytes, where told.
 
@@ -107,6 +107,7 @@ class _Reader:
                 "provider": str(args.get("provider", "")),
                 "index": _whole(args.get("node_index")),
                 "inputs": len(args.get("input_type_shape") or []),
+                "shape": _first_shape(args.get("output_type_shape")),
             }
         self._note_peaks(args)
         self._pending.append((start, duration, key))
@@ -169,4 +170,13 @@ def _whole(figure: Any) -> Any:
     try:
         return int(figure)
     except (TypeError, ValueError):
+        return None
+
+
+def _first_shape(told: Any) -> Any:
+    """The first of ``[{"float": [1, 8, 7, 7]}, ...]``; None where it is not told."""
+    try:
+        shape = next(iter(told[0].values()))
+        return [int(extent) for extent in shape]
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, StopIteration):
         return None

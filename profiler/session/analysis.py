@@ -165,7 +165,7 @@ def _kernels(
         return (), None, None
     views = [reading.in_context(b.payload["script"], b.payload["record"]) for b in in_context]
     same, orders = aligned(views, {k.runtime_node for k in prepared.kernels if k.nodes})
-    kernels = match_kernels(prepared.kernels, same[0].nodes, same[0].ops)
+    kernels = match_kernels(prepared.kernels, same[0])
     # The gap is fixed here, before any end-to-end time is looked at.
     gaps = np.array([view.overhead.gap_total_s(len(kernels)) for view in same])
     corrected = np.array([view.kernels_s[order] for view, order in zip(same, orders, strict=True)])
@@ -244,7 +244,7 @@ def aligned(
 
     A runtime may order independent branches differently in each process, and numbers the
     nodes that it inserts anew: original nodes are found by name, inserted ones by their
-    type and how many of it came before.
+    type, the shape of what they make, and how many of that kind came before.
 
     Args:
         anchored: names that stem from the original graph.
@@ -261,31 +261,50 @@ def aligned(
 
 def _node_keys(view: reading.InContext, anchored: set[str]) -> list[tuple[str, int]]:
     keys, seen = [], dict[str, int]()
-    for name, op in zip(view.nodes, view.ops, strict=True):
-        text = name if name in anchored else f"inserted {op}"
+    for name, op, shape in zip(view.nodes, view.ops, _shapes(view), strict=True):
+        text = name if name in anchored else f"inserted {op} {shape}"
         seen[text] = seen.get(text, 0) + 1
         keys.append((text, seen[text]))
     return keys
 
 
+def _shapes(view: reading.InContext) -> tuple[tuple[int, ...] | None, ...]:
+    return view.shapes or (None,) * len(view.nodes)
+
+
 def match_kernels(
-    kernels: Sequence[Kernel], names: Sequence[str], ops: Sequence[str]
+    kernels: Sequence[Kernel], view: reading.InContext
 ) -> list[Kernel | None]:
-    """The kernel of each node that ran: by name, else the next unmatched one of its type.
+    """The kernel of each node that ran: by name, else the next unmatched one of its type that
+    makes the same shape, else the next one of its type.
+
+    Kernels that the runtime inserted are never matched by name: it draws their numbers anew
+    in each process, so that the same name stands for another kernel in the next.
 
     None where the runtime ran a node that its optimised graph does not show.
     """
-    by_name = {kernel.runtime_node: kernel for kernel in kernels}
-    taken = {name for name in names if name in by_name}
+    by_name = {kernel.runtime_node: kernel for kernel in kernels if kernel.nodes}
+    out: list[Kernel | None] = [by_name.get(name) for name in view.nodes]
     waiting: dict[str, list[Kernel]] = {}
     for kernel in kernels:
-        if kernel.runtime_node not in taken:
+        if not kernel.nodes or kernel.runtime_node not in view.nodes:
             waiting.setdefault(kernel.runtime_op, []).append(kernel)
-    out: list[Kernel | None] = []
-    for name, op in zip(names, ops, strict=True):
-        queue = waiting.get(op, [])
-        out.append(by_name[name] if name in by_name else queue.pop(0) if queue else None)
+    rows = list(zip(view.ops, _shapes(view), strict=True))
+    for exactly in (True, False):
+        for place, (op, shape) in enumerate(rows):
+            queue = waiting.get(op, [])
+            fits = [k for k in queue if not exactly or _makes(k) == shape]
+            if out[place] is None and fits:
+                out[place] = fits[0]
+                queue.remove(fits[0])
     return out
+
+
+def _makes(kernel: Kernel) -> tuple[int, ...] | None:
+    """Shape of a kernel's first output; None where it is not wholly known."""
+    made = kernel.workload.description["outputs"]
+    shape = made[0]["shape"] if made else None
+    return None if shape is None or None in shape else tuple(shape)
 
 
 def _results(

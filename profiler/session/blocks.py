@@ -44,7 +44,8 @@ class InContext:
 
     Attributes:
         plain_s: plain inferences, shape (runs,).
-        nodes: names of the kernels in the order in which they ran; ``ops``: their types.
+        nodes: names of the kernels in the order in which they ran; ``ops``: their types;
+            ``shapes``: of their first outputs, None where the runtime does not tell.
         reported_s: what the profiler reported, shape (runs, nodes).
         inputs: number of inputs of each node, shape (nodes,).
         between_s: what the profiled runs spent per node outside the reported times.
@@ -59,6 +60,7 @@ class InContext:
     inputs: NDArray[np.int64]
     between_s: float
     overhead: Overhead
+    shapes: tuple[tuple[int, ...] | None, ...] = ()
 
     @property
     def kernels_s(self) -> Array:
@@ -103,6 +105,7 @@ def in_context(script: Mapping[str, Any], record: Mapping[str, Any]) -> InContex
         inputs=_inputs(profile),
         between_s=_between(profile),
         overhead=_overhead(script, record, profiles),
+        shapes=tuple(_shape(node.get("shape")) for node in profile["nodes"]),
     )
 
 
@@ -217,6 +220,10 @@ def _between(profile: Mapping[str, Any]) -> float:
 def _inputs(profile: Mapping[str, Any]) -> NDArray[np.int64]:
     """Number of inputs of each node; 1 where the runtime does not tell."""
     return np.array([node.get("inputs") or 1 for node in profile["nodes"]], dtype=np.int64)
+
+
+def _shape(told: Any) -> tuple[int, ...] | None:
+    return tuple(int(extent) for extent in told) if isinstance(told, list | tuple) else None
 
 
 def _durations(profile: Mapping[str, Any]) -> Array:

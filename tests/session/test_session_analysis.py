@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lwprof.profiler.session.analysis import aligned
+from lwprof.profiler.kernels import Kernel, workload
+from lwprof.profiler.session.analysis import aligned, match_kernels
 from lwprof.profiler.session.blocks import InContext
 from lwprof.profiler.session.chains import Overhead
 
@@ -78,3 +81,34 @@ def test_a_process_that_ran_other_kernels_is_left_out() -> None:
     other = view(rng, ["conv_a", "conv_b", "inserted", "add"], 2)
     same, _ = aligned([first, other], {"conv_a", "conv_b", "add"})
     assert same == [first]
+
+
+def reorder(name: str, shape: tuple[int, ...]) -> Kernel:
+    work = workload(["Relu"], inputs=[shape])
+    return Kernel(work, ("ReorderOutput",), (), name, "ReorderOutput", "layout")
+
+
+def test_inserted_kernels_are_told_apart_by_what_they_make() -> None:
+    """ONNX Runtime draws the numbers of its reorders anew in each process: names collide."""
+    first = view(np.random.default_rng(4), ["inserted", "conv_a"], 1)
+    wide, narrow = (1, 32, 112, 112), (1, 8, 1, 1)
+    kernels = [reorder("token_1", wide), reorder("token_2", narrow)]
+    for names, shapes in (
+        (("token_1", "token_2"), (narrow, wide)),
+        (("token_2", "token_1"), (wide, narrow)),
+    ):
+        ran = replace(first, nodes=names, ops=("ReorderOutput",) * 2, shapes=shapes)
+        found = match_kernels(kernels, ran)
+        made = [tuple(k.workload.description["outputs"][0]["shape"]) for k in found if k]
+        assert made == list(shapes)
+    ran = replace(first, nodes=("a", "b"), ops=("ReorderOutput",) * 2)
+    assert match_kernels(kernels, ran) == kernels, "without shapes by order, as best it can"
+
+
+def test_inserted_kernels_in_another_order_are_put_back() -> None:
+    first = view(np.random.default_rng(5), ["inserted", "inserted", "add"], 1)
+    shapes = ((1, 8, 1, 1), (1, 32, 112, 112), (1, 8, 1, 1))
+    first = replace(first, shapes=shapes)
+    other = replace(first, shapes=(shapes[1], shapes[0], shapes[2]))
+    _, orders = aligned([first, other], {"add"})
+    assert [list(order) for order in orders] == [[0, 1, 2], [1, 0, 2]]
