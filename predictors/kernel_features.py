@@ -18,6 +18,16 @@ from lwprof.predictors.space import Floats
 
 BYTES = {"float64": 8, "int64": 8, "uint64": 8, "float16": 2, "bfloat16": 2, "int16": 2,
          "uint16": 2, "int8": 1, "uint8": 1, "bool": 1}  # fmt: skip
+_PRODUCTS = frozenset({"Gemm", "MatMul", "FusedMatMul", "FusedGemm", "MatMulInteger"})
+_MOVES = frozenset(
+    {"Concat", "Transpose", "Reshape", "Flatten", "Split", "Slice", "Pad", "ReorderInput",
+     "ReorderOutput", "Gather", "Squeeze", "Unsqueeze", "Identity", "Expand", "Resize",
+     "Upsample", "DepthToSpace", "SpaceToDepth", "Tile", "Cast"}
+)  # fmt: skip
+_POOLS = frozenset(
+    {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum",
+     "ReduceMax"}
+)  # fmt: skip
 LANES = (4, 8, 16, 32, 64, 128)
 """Widths at which vector units and tiles leave remainders, in channels or positions."""
 
@@ -28,11 +38,16 @@ class KernelFacts:
 
     Attributes:
         kind: operator types, with dense, pointwise, depthwise or grouped for convolutions.
+        family: kernels that share their physics, whatever is fused behind them: ``dense``,
+            ``pointwise``, ``depthwise``, ``grouped``, ``product``, ``pool``, ``move``,
+            ``element``.
         macs, bytes_moved, elements: multiply-accumulates, bytes read and written, outputs.
         cin, cout, positions, kernel, stride, dilation, groups, side: of the first operator;
             1 where it has none.
         weights: elements of constant inputs.
         operators: how many are fused.
+        run: elements that lie side by side both where they are read and where they are written;
+            1 where every element is fetched for itself.
     """
 
     kind: str
@@ -50,13 +65,16 @@ class KernelFacts:
     groups: float
     padding: float
     operators: float
+    family: str
+    run: float
 
 
 NAMES = (
     "macs", "bytes", "elements", "weights", "inputs", "cin", "cout", "positions", "kernel",
     "stride", "dilation", "groups", "padding", "operators", "intensity", "reduction",
     *(f"cout_waste_{n}" for n in LANES), *(f"cin_waste_{n}" for n in LANES[:4]),
-    *(f"positions_waste_{n}" for n in LANES[2:]), "pointwise", "three_by_three",
+    *(f"positions_waste_{n}" for n in LANES[2:]), "run", "pointwise", "three_by_three", "blocked_8",
+    "blocked_16",
 )  # fmt: skip
 
 
@@ -86,7 +104,7 @@ def _facts(
     out = found["outputs"][0]["shape"]
     first = found["inputs"][0]["shape"] if found["inputs"] else out
     matrix = found["inputs"][1]["shape"] if len(found["inputs"]) > 1 else None
-    kind, macs = "+".join(found["op_types"]), 0.0
+    kind, macs, family = "+".join(found["op_types"]), 0.0, _family(op)
     cin, cout = float(_at(first, 1)), float(_at(out, 1))
     positions = float(math.prod(out[2:]) * (out[0] if out else 1))
     kernel = math.prod(attributes.get("kernel_shape", [1]))
@@ -95,7 +113,8 @@ def _facts(
         cin, cout, kernel = matrix[1] * groups, float(matrix[0]), math.prod(matrix[2:])
         positions = _positions(first, matrix, attributes)
         macs = cout * positions * matrix[1] * kernel
-        kind += ":" + _convolution(cin, cout, groups, kernel)
+        family = _convolution(cin, cout, groups, kernel)
+        kind += ":" + family
     elif op in ("MatMul", "Gemm", "FusedMatMul", "FusedGemm") and matrix is not None:
         reduced = float(first[0] if attributes.get("transA") else first[-1])
         cin, cout = reduced, float(_at(out, -1))
@@ -105,8 +124,36 @@ def _facts(
         kind, macs, moved, made, weights, given, max(cin, 1), max(cout, 1), max(positions, 1),
         float(max(kernel, 1)), float(max([1, *attributes.get("strides", [])])),
         float(max([1, *attributes.get("dilations", [])])), groups,
-        float(max([0, *attributes.get("pads", [])])), float(len(found["op_types"])),
+        float(max([0, *attributes.get("pads", [])])), float(len(found["op_types"])), family,
+        _run(op, first, out, attributes),
     )  # fmt: skip
+
+
+def _family(op: str) -> str:
+    op = op.rsplit(".", 1)[-1].rsplit(":", 1)[-1]
+    return ("product" if op in _PRODUCTS else "move" if op in _MOVES
+            else "pool" if op in _POOLS else "element")  # fmt: skip
+
+
+def _run(op: str, first: Sequence[int], out: Sequence[int], attributes: Mapping[str, Any]) -> float:
+    """Elements copied in one piece by operators that rearrange their input."""
+    if op == "Transpose":
+        order = list(attributes.get("perm", range(len(first))[::-1]))
+        kept = len(order)
+        while kept and order[kept - 1] == kept - 1:
+            kept -= 1
+        return float(math.prod(first[kept:]))
+    if op == "Concat":
+        axis = attributes.get("axis", 1) % max(len(out), 1)
+        return float(math.prod(first[axis:]))
+    if op == "Split":
+        return float(math.prod(out[attributes.get("axis", 0) % max(len(out), 1) :]))
+    if op in ("Slice", "Pad", "Gather"):
+        same = 0
+        while same < min(len(first), len(out)) and first[-1 - same] == out[-1 - same]:
+            same += 1
+        return float(math.prod(out[len(out) - same :]) * (out[-1 - same] if same < len(out) else 1))
+    return 1.0 if op.startswith("Reorder") else float(math.prod(out))
 
 
 def _at(shape: Sequence[int], place: int) -> int:
@@ -133,7 +180,7 @@ def _convolution(cin: float, cout: float, groups: float, kernel: int) -> str:
 
 
 def matrix(all_facts: Sequence[KernelFacts]) -> Floats:
-    """(n, len(NAMES)) features: logs of counts and of what lanes waste, and two flags."""
+    """(n, len(NAMES)) features: logs of counts and of what lanes waste, and flags."""
     rows = []
     for f in all_facts:
         reduction = max(f.macs / max(f.cout * f.positions, 1), 1)
@@ -142,9 +189,13 @@ def matrix(all_facts: Sequence[KernelFacts]) -> Floats:
             f.cout, f.positions, f.kernel, f.stride, f.dilation, f.groups, f.padding + 1,
             f.operators, f.macs / max(f.bytes_moved, 1) + 1, reduction,
             *(_waste(f.cout, n) for n in LANES), *(_waste(f.cin, n) for n in LANES[:4]),
-            *(_waste(f.positions, n) for n in LANES[2:]),
+            *(_waste(f.positions, n) for n in LANES[2:]), f.run,
         ]  # fmt: skip
-        rows.append([*np.log(logs), float(f.kernel == 1), float(f.kernel == 9 and f.stride == 1)])
+        # Runtimes keep channels in blocks of 8 or 16 where their number allows it, and fall back
+        # to a slow path where it does not.
+        blocked = [float(f.cin % n == 0 and f.cout % n == 0) for n in (8, 16)]
+        flags = [float(f.kernel == 1), float(f.kernel == 9 and f.stride == 1), *blocked]
+        rows.append([*np.log(np.maximum(logs, 1.0)), *flags])
     return np.array(rows).reshape(len(rows), len(NAMES))
 
 

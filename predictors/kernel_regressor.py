@@ -1,8 +1,9 @@
 """Costs of kernels never measured, from kernels measured on the same device.
 
-One smooth model per kernel type that has enough samples, and a pooled one for the others. Every
-answer has an interval calibrated on left-out kernels of its type, widened as far as the model
-itself says that a workload lies away from what it was fitted on.
+Physics first (an additive roofline by family of kernels), then a smooth model by family of how far
+costs lie from it; a pooled one answers for families with too few samples. Every answer has an
+interval calibrated on left-out kernels of its family, widened as far as the model itself says that
+a workload lies away from what it was fitted on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from lwprof.errors import CostMiss, StoreError, UsageError
 from lwprof.predictors.conformal import conformal_quantile
 from lwprof.predictors.kernel_features import NAMES, KernelFacts, facts, matrix
+from lwprof.predictors.kernel_physics import prior, rates, work
 from lwprof.predictors.samples import Estimator, check_costs
 from lwprof.predictors.smooth import Smooth, fit_smooth
 from lwprof.predictors.space import Floats
@@ -26,7 +28,7 @@ LEAST = 8
 LEAST_OF_TYPE = 15
 FOREIGN = 3.0
 """A workload whose standard deviation is this many times the usual is out of distribution."""
-SCHEMA = "lwprof.kernel_regressor/1"
+SCHEMA = "lwprof.kernel_regressor/2"
 POOLED = "*"
 
 
@@ -39,10 +41,12 @@ class KernelRegressor(Estimator):
             raises :class:`lwprof.CostMiss` naming them.
 
     Attributes:
-        types_: kernel types with a model of their own.
-        errors_: by type, (n,) log of prediction over cost on kernels left out, each over the
+        types_: families with a model of their own.
+        operators_: operator types of the samples.
+        rates_: by family, costs of a call, a MAC, a byte and an operation without MACs.
+        errors_: by family, (n,) log of prediction over cost on kernels left out, each over the
             model's own standard deviation there.
-        usual_: by type, the median standard deviation at the samples.
+        usual_: by family, the median standard deviation at the samples.
         fingerprint_: digest of the data it was fitted on.
     """
 
@@ -71,15 +75,22 @@ class KernelRegressor(Estimator):
                              f"as {min(twice)[:14]}…: pass each once, with its mean")  # fmt: skip
         known = [facts(w) for w in workloads]
         self._timed = latency_s is not None
-        features = self._features(known, latency_s)
-        kinds = np.array([f.kind for f in known])
+        self.operators_ = tuple(sorted({op for f in known for op in _operators(f)}))
+        self._least = float(costs.min())
+        features, marks, amounts = self._features(known, latency_s), self._marks(known), work(known)
+        families = np.array([f.family for f in known])
         rng = np.random.default_rng(self.random_state)
-        self._models: dict[str, Smooth] = {POOLED: fit_smooth(features, np.log(costs), rng)}
-        for kind, count in zip(*np.unique(kinds, return_counts=True), strict=True):
-            if count >= LEAST_OF_TYPE:
-                rows = kinds == kind
-                self._models[str(kind)] = fit_smooth(features[rows], np.log(costs[rows]), rng)
-        self.types_ = tuple(k for k in self._models if k != POOLED)
+        least_spread = features.std(axis=0)
+        self.rates_, self._models = {POOLED: rates(amounts, costs)}, {}
+        counts = zip(*np.unique(families, return_counts=True), strict=True)
+        own = [str(family) for family, count in counts if count >= LEAST_OF_TYPE]
+        for family in (POOLED, *own):
+            rows = np.full(len(known), True) if family == POOLED else families == family
+            if family != POOLED:
+                self.rates_[family] = rates(amounts[rows], costs[rows], self.rates_[POOLED])
+            off = np.log(costs[rows] / prior(amounts[rows], self.rates_[family], self._least))
+            self._models[family] = fit_smooth(features[rows], marks[rows], off, least_spread, rng)
+        self.types_ = tuple(own)
         self.errors_, self.usual_ = {}, {}
         for kind, model in self._models.items():
             spread = 1 / np.sqrt(np.diag(model.inverse))
@@ -104,12 +115,24 @@ class KernelRegressor(Estimator):
         self._fitted("errors_")
         known = [facts(w) for w in workloads]
         features = self._features(known, latency_s)
+        marks, amounts = self._marks(known), work(known)
         mean, spread = np.empty(len(known)), np.empty(len(known))
-        kinds = np.array([f.kind if f.kind in self._models else POOLED for f in known])
+        kinds = np.array([f.family if f.family in self._models else POOLED for f in known])
         for kind in np.unique(kinds):
             rows = kinds == kind
-            mean[rows], spread[rows] = self._models[kind].predict_log(features[rows])
+            off, spread[rows] = self._models[kind].predict_log(features[rows], marks[rows])
+            mean[rows] = off + np.log(prior(amounts[rows], self.rates_[kind], self._least))
         return mean, spread, kinds
+
+    def _marks(self, known: Sequence[KernelFacts]) -> Floats:
+        """(n, operators) 1 where a kernel holds an operator; one that no sample held counts
+        among the spreads alone."""
+        place = {op: i for i, op in enumerate(self.operators_)}
+        marks = np.zeros((len(known), len(place) + 1))
+        for row, f in zip(marks, known, strict=True):
+            for op in _operators(f):
+                row[place.get(op, len(place))] = 1.0
+        return marks
 
     def predict(self, xs: Sequence[Any], latency_s: Any = None) -> Floats:
         """(n,) costs.
@@ -153,7 +176,8 @@ class KernelRegressor(Estimator):
         entry = {
             "schema": SCHEMA, "features": NAMES, "timed": self._timed,
             "random_state": self.random_state, "unknown": self.unknown,
-            "fingerprint": self.fingerprint_,
+            "fingerprint": self.fingerprint_, "operators": list(self.operators_),
+            "rates": {k: r.tolist() for k, r in self.rates_.items()}, "least": self._least,
             "models": {k: m.to_json() for k, m in self._models.items()},
             "errors": {k: e.tolist() for k, e in self.errors_.items()}, "usual": self.usual_,
         }  # fmt: skip
@@ -174,12 +198,19 @@ class KernelRegressor(Estimator):
             found._timed = bool(entry["timed"])
             found._models = {k: Smooth.from_json(m) for k, m in entry["models"].items()}
             found.types_ = tuple(k for k in found._models if k != POOLED)
+            found.operators_ = tuple(str(op) for op in entry["operators"])
+            found.rates_ = {k: np.asarray(r, dtype=float) for k, r in entry["rates"].items()}
+            found._least = float(entry["least"])
             found.errors_ = {k: np.asarray(e, dtype=float) for k, e in entry["errors"].items()}
             found.usual_ = {k: float(u) for k, u in entry["usual"].items()}
             found.fingerprint_ = str(entry["fingerprint"])
             return found
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path} is no kernel regressor: {error}") from None
+
+
+def _operators(known: KernelFacts) -> list[str]:
+    return known.kind.split(":")[0].split("+")
 
 
 def _key(workload: Any) -> str:

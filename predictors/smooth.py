@@ -1,8 +1,9 @@
 """A Gaussian process over features: smooth where kernels are measured, honest far from them.
 
-Cost is predicted in the log, as a prior line in the logs of work (a power law) plus bumps of
-two lengths (Matérn 3/2): a long one for trends, a short one for the staircases that tiles and
-vector widths cut. Scales are chosen by marginal likelihood on a grid.
+It predicts how far a cost lies, in the log, from what physics says: by a line in the features,
+by what each operator adds, and by bumps of two lengths (Matérn 3/2): a long one for trends, a
+short one for the staircases that tiles and vector widths cut. Far from every sample it returns to
+physics. Scales are chosen by marginal likelihood on a grid.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ import numpy as np
 
 from lwprof.predictors.space import Floats
 
-SETTINGS = tuple(product((0.4, 0.8, 1.6), (0.15, 0.5), (0.02, 0.06, 0.15)))
-LINE = 1.0
+SETTINGS = tuple(product((0.4, 0.8, 1.6), (0.1, 0.3, 0.6), (0.02, 0.06, 0.15), (0.2, 0.6)))
+CONSTANT = 0.5
+OPERATOR = 0.5
+APART = 0.1
 MOST = 1500
+
+Setting = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +31,20 @@ class Smooth:
 
     Attributes:
         mean, spread: (p,) of the features.
-        offset: mean log cost.
         points: (n, p) standardised features of the samples.
+        marks: (n, q) which operators each sample holds.
         alpha: (n,) coefficients.
         inverse: (n, n) of the covariance.
-        setting: reach, height of bumps, noise.
+        setting: reach and height of bumps, noise, slope.
     """
 
     mean: Floats
     spread: Floats
-    offset: float
     points: Floats
+    marks: Floats
     alpha: Floats
     inverse: Any
-    setting: tuple[float, float, float]
+    setting: Setting
 
     @property
     def left_out(self) -> Floats:
@@ -47,63 +52,78 @@ class Smooth:
         found: Floats = -self.alpha / np.diag(self.inverse)
         return found
 
-    def predict_log(self, features: Floats) -> tuple[Floats, Floats]:
-        """(n,) log costs, and (n,) standard deviations; those grow away from the samples."""
+    def predict_log(self, features: Floats, marks: Floats) -> tuple[Floats, Floats]:
+        """(n,) logs, and (n,) standard deviations; those grow away from the samples."""
         new = (features - self.mean) / self.spread
-        across = covariance(new, self.points, self.setting)
-        bump = self.setting[1] ** 2 * 2
-        own = 4.0 + LINE**2 * (new**2).mean(axis=1) + bump + self.setting[2] ** 2
+        across = covariance(new, marks, self.points, self.marks, self.setting)
+        _, height, noise, slope = self.setting
+        own = (
+            CONSTANT**2 + slope**2 * (new**2).mean(axis=1) + OPERATOR**2 * (marks**2).sum(axis=1)
+            + 2 * height**2 + noise**2
+        )  # fmt: skip
         left = own - np.einsum("ij,jk,ik->i", across, self.inverse, across, optimize=True)
-        return self.offset + across @ self.alpha, np.sqrt(np.maximum(left, 1e-12))
+        return across @ self.alpha, np.sqrt(np.maximum(left, 1e-12))
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the inverse, which is computed again."""
-        return {"mean": self.mean.tolist(), "spread": self.spread.tolist(), "offset": self.offset,
-                "points": self.points.tolist(), "alpha": self.alpha.tolist(),
-                "setting": list(self.setting)}  # fmt: skip
+        return {"mean": self.mean.tolist(), "spread": self.spread.tolist(),
+                "points": self.points.tolist(), "marks": self.marks.tolist(),
+                "alpha": self.alpha.tolist(), "setting": list(self.setting)}  # fmt: skip
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Smooth:
         """What :meth:`to_json` gave."""
         points = np.asarray(entry["points"], dtype=np.float64)
-        reach, height, noise = (float(s) for s in entry["setting"])
-        whole = covariance(points, points, (reach, height, noise))
-        inverse = np.linalg.inv(whole + noise**2 * np.eye(len(points)))
-        return cls(np.asarray(entry["mean"]), np.asarray(entry["spread"]), float(entry["offset"]),
-                   points, np.asarray(entry["alpha"]), inverse, (reach, height, noise))  # fmt: skip
+        marks = np.asarray(entry["marks"], dtype=np.float64).reshape(len(points), -1)
+        reach, height, noise, slope = (float(s) for s in entry["setting"])
+        setting = (reach, height, noise, slope)
+        return cls(np.asarray(entry["mean"]), np.asarray(entry["spread"]), points, marks,
+                   np.asarray(entry["alpha"]), _inverse(points, marks, setting), setting)  # fmt: skip
 
 
-def covariance(a: Floats, b: Floats, setting: tuple[float, float, float]) -> Floats:
+def covariance(a: Floats, marks_a: Floats, b: Floats, marks_b: Floats, setting: Setting) -> Floats:
     """(n, m) between standardised features, noise left out."""
-    reach, height, _ = setting
-    width = a.shape[1]
-    inner = a @ b.T / width
+    reach, height, _, slope = setting
+    inner = a @ b.T / a.shape[1]
     square = (a**2).mean(axis=1)[:, None] + (b**2).mean(axis=1) - 2 * inner
-    distance = np.sqrt(3 * np.maximum(square, 0))
-    total: Floats = 4.0 + LINE**2 * inner
+    shared = marks_a @ marks_b.T
+    differ = (marks_a**2).sum(axis=1)[:, None] + (marks_b**2).sum(axis=1) - 2 * shared
+    distance = np.sqrt(3 * np.maximum(square + APART * differ, 0))
+    total: Floats = CONSTANT**2 + slope**2 * inner + OPERATOR**2 * shared
     for length in (reach, reach / 4):
         total = total + height**2 * (1 + distance / length) * np.exp(-distance / length)
     return total
 
 
-def fit_smooth(features: Floats, log_y: Floats, rng: np.random.Generator) -> Smooth:
-    """Fits log costs; scales by marginal likelihood on at most 300 samples."""
+def fit_smooth(
+    features: Floats, marks: Floats, log_y: Floats, least_spread: Floats, rng: np.random.Generator
+) -> Smooth:
+    """Fits logs; scales by marginal likelihood on at most 300 samples.
+
+    Args:
+        features, marks: (n, p) and (n, q).
+        least_spread: (p,) spreads that count as one at least, so that a family whose samples
+            are all alike in a feature does not take a small step for a leap.
+    """
     if len(log_y) > MOST:
         kept = rng.permutation(len(log_y))[:MOST]
-        features, log_y = features[kept], log_y[kept]
-    mean, spread = features.mean(axis=0), features.std(axis=0)
+        features, marks, log_y = features[kept], marks[kept], log_y[kept]
+    mean, spread = features.mean(axis=0), np.maximum(features.std(axis=0), least_spread)
     spread = np.where(spread > 1e-9, spread, 1.0)
-    points, offset = (features - mean) / spread, float(log_y.mean())
+    points = (features - mean) / spread
     some = rng.permutation(len(log_y))[:300]
-    setting = max(SETTINGS, key=lambda s: _evidence(points[some], log_y[some] - offset, s))
-    inverse = np.linalg.inv(
-        covariance(points, points, setting) + setting[2] ** 2 * np.eye(len(points))
-    )
-    return Smooth(mean, spread, offset, points, inverse @ (log_y - offset), inverse, setting)
+    setting = max(SETTINGS, key=lambda s: _evidence(points[some], marks[some], log_y[some], s))
+    inverse = _inverse(points, marks, setting)
+    return Smooth(mean, spread, points, marks, inverse @ log_y, inverse, setting)
 
 
-def _evidence(points: Floats, y: Floats, setting: tuple[float, float, float]) -> float:
-    whole = covariance(points, points, setting) + setting[2] ** 2 * np.eye(len(y))
+def _inverse(points: Floats, marks: Floats, setting: Setting) -> Any:
+    whole = covariance(points, marks, points, marks, setting)
+    return np.linalg.inv(whole + setting[2] ** 2 * np.eye(len(points)))
+
+
+def _evidence(points: Floats, marks: Floats, y: Floats, setting: Setting) -> float:
+    whole = covariance(points, marks, points, marks, setting) + setting[2] ** 2 * np.eye(len(y))
     triangle = np.linalg.cholesky(whole)
     half = np.linalg.solve(triangle, y)
     return float(-0.5 * half @ half - np.log(np.diag(triangle)).sum())

@@ -10,6 +10,7 @@ import csv
 import difflib
 import importlib
 import pkgutil
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def figures() -> dict[str, Figures]:
 
 
 def find(name: str) -> Network:
-    """The entry called ``name``.
+    """The entry called ``name``; ``sampled_N`` is the random network number N.
 
     Raises:
         UsageError: there is none; the message names near matches.
@@ -112,9 +113,18 @@ def find(name: str) -> Network:
     known = networks()
     if name in known:
         return known[name]
+    if is_sampled(name):
+        from lwprof.zoo.sampled import sampled
+
+        return Network(name, sampled, {"draw": int(name.removeprefix("sampled_"))}, {"batch": 1})
     near = difflib.get_close_matches(name, known, 3, 0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "'lwprof zoo' lists the networks"
     raise UsageError(f"no zoo network is called {name!r}: {hint}")
+
+
+def is_sampled(name: str) -> bool:
+    """Whether ``name`` stands for a network drawn at random: ``sampled_17``."""
+    return re.fullmatch(r"sampled_\d{1,9}", name) is not None
 
 
 def build(

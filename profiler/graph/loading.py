@@ -143,7 +143,7 @@ def _from_zoo(text: str, name: str | None, batch: int | None, error: Exception) 
     from lwprof import zoo
 
     names: list[str] = sorted(getattr(zoo, "list", list)())
-    if text in names:
+    if text in names or zoo.is_sampled(text):
         proto = zoo.build(text) if batch is None else zoo.build(text, batch=batch)
         return _from_proto(proto, name or text)
     if isinstance(error, PermissionError):

@@ -272,9 +272,7 @@ def _shapes(view: reading.InContext) -> tuple[tuple[int, ...] | None, ...]:
     return view.shapes or (None,) * len(view.nodes)
 
 
-def match_kernels(
-    kernels: Sequence[Kernel], view: reading.InContext
-) -> list[Kernel | None]:
+def match_kernels(kernels: Sequence[Kernel], view: reading.InContext) -> list[Kernel | None]:
     """The kernel of each node that ran: by name, else the next unmatched one of its type that
     makes the same shape, else the next one of its type.
 

@@ -26,8 +26,7 @@ from lwprof.profiler.session.runner import BudgetSpent, Progress, Runner, add_su
 from lwprof.profiler.statistics import Estimate, StopRule
 from lwprof.profiler.store import Fact, Store, Subject
 
-# Blocks of each kernel arm: enough for a t interval over processes.
-IN_CONTEXT_BLOCKS = 12
+# Blocks of each kernel alone: enough for a t interval over processes.
 ISOLATED_BLOCKS = 8
 # A kernel already known this precisely, relative to its latency, is not measured again.
 _PRECISE = 0.05
@@ -38,7 +37,7 @@ OVERHEAD = "runtime-overhead"
 
 
 @dataclass(slots=True)
-class _Model:
+class Measured:
     """A model under measurement: its stop rule and the arms that it still needs."""
 
     prepared: Prepared
@@ -58,7 +57,7 @@ class Campaign:
     runner: Runner
     effort: Effort
     affinity: Sequence[int]
-    models: list[_Model]
+    models: list[Measured]
     bench: Bench
     chains: dict[str, scripts.Runnable]
     wanted: list[str] = field(default_factory=list)
@@ -81,7 +80,7 @@ class Campaign:
         except BudgetSpent:
             self.spent = True
 
-    def _pilot(self, model: _Model) -> None:
+    def _pilot(self, model: Measured) -> None:
         """One short block that tells how long an iteration takes; it enters no estimate."""
         done = self.runner.blocks(_PILOT, model.key)
         if not done:
@@ -91,13 +90,13 @@ class Campaign:
         model.latency_s = float(np.median(view.times_s))
         self._look()
 
-    def _first(self, model: _Model) -> None:
+    def _first(self, model: Measured) -> None:
         """One block end to end, whatever the budget: a slow device must not end with nothing."""
         if not self.runner.blocks("end_to_end", model.key):
             script = scripts.end_to_end(model.prepared.runnable, model.latency_s, self.affinity)
             self.runner.execute("end_to_end", model.key, script, needed=True)
 
-    def _sustain(self, model: _Model) -> None:
+    def _sustain(self, model: Measured) -> None:
         """A long load in one process; the last thing, so that it heats nothing else."""
         if self.runner.blocks("sustained", model.key):
             return
@@ -115,7 +114,7 @@ class Campaign:
                 script = scripts.end_to_end(runnable, latency, self.affinity)
                 visits.append(("end_to_end", model.key, script))
             done = len(self.runner.blocks("in_context", model.key))
-            if self.effort.kernels and done < IN_CONTEXT_BLOCKS:
+            if self.effort.kernels and done < self.effort.in_context_blocks:
                 nodes = len(model.prepared.kernels)
                 script = scripts.in_context(runnable, self.chains, latency, nodes, self.affinity)
                 visits.append(("in_context", model.key, script))
@@ -146,7 +145,7 @@ class Campaign:
             # them, or measuring would go on until the budget is spent.
             blocks = unflagged(self.runner.blocks("end_to_end", model.key))
             medians = [b.log_median for b in blocks if b.log_median is not None]
-            model.end_to_end_done = model.rule.decide(medians) == "stop"
+            model.end_to_end_done = self.effort.once or model.rule.decide(medians) == "stop"
 
     def _report(self) -> None:
         """Device seconds spent and those still expected, for the progress line."""
@@ -156,7 +155,9 @@ class Campaign:
             if not model.end_to_end_done:
                 done = len(self.runner.blocks("end_to_end", model.key))
                 left += max(1, model.rule.next_look(done) - done) * per_block
-            missing = IN_CONTEXT_BLOCKS - len(self.runner.blocks("in_context", model.key))
+            missing = self.effort.in_context_blocks - len(
+                self.runner.blocks("in_context", model.key)
+            )
             left += max(0, missing) * 2 * per_block if self.effort.kernels else 0.0
         left = min(left, max(0.0, self.runner.budget_s - self.runner.spent_s))
         names = ", ".join(m.prepared.graph.name for m in self.models if not m.end_to_end_done)
@@ -166,7 +167,7 @@ class Campaign:
         """What the isolated visits of this run say, by workload."""
         return alone(self.runner.blocks("isolated", VISITS), self.bench)
 
-    def result(self, model: _Model, known: dict[str, Alone]) -> ModelResult:
+    def result(self, model: Measured, known: dict[str, Alone]) -> ModelResult:
         """The result of one model from its blocks."""
         end_to_end = self.runner.blocks("end_to_end", model.key)
         in_context = self.runner.blocks("in_context", model.key)
@@ -223,7 +224,7 @@ def measure(
     runner.recall()
     campaign = Campaign(
         runner, effort, link.affinity,
-        [_Model(p, StopRule(rel_ci=effort.rel_ci)) for p in prepared],
+        [Measured(p, StopRule(rel_ci=effort.rel_ci)) for p in prepared],
         bench, prepare_chains(agent, settings, threads),
     )  # fmt: skip
     # Loops for energy need this run's own look at each kernel alone.
@@ -237,7 +238,7 @@ def measure(
     results = joules.complete(
         results, subjects, runner, effort, meter, link.affinity, campaign.bench, campaign.chains
     )
-    _store_facts(store, runner, results, known)
+    store_facts(store, runner, results, known)
     store.finish_run(run.run_id)
     return MeasurementResult(
         device=link.name,
@@ -277,7 +278,7 @@ def measure_kernels(
     known = _wanted(campaign, workloads, effort, settings, store)
     campaign.measure()
     known |= campaign.alone()
-    _store_facts(store, runner, [], known)
+    store_facts(store, runner, [], known)
     if not campaign.spent:
         store.finish_run(run.run_id)
     kernels = tuple(
@@ -341,9 +342,10 @@ def _known(store: Store, keys: list[str], context: str) -> dict[str, Alone]:
     return out
 
 
-def _store_facts(
+def store_facts(
     store: Store, runner: Runner, results: Sequence[ModelResult], known: dict[str, Alone]
 ) -> None:
+    """Puts what a run says of models, kernels and the runtime's overhead into the table."""
     run, context = runner.run.run_id, runner.context.key
 
     def fact(subject: str, quantity: str, estimate: Estimate) -> Fact:
@@ -363,7 +365,7 @@ def _store_facts(
             if kernel.workload:
                 in_context.setdefault(kernel.workload, []).append(kernel.latency_s)
             facts += [fact(kernel.workload, name, e) for name, e in kernel.joules().items()]
-    facts += [fact(key, "latency_s", _pooled(found)) for key, found in in_context.items()]
+    facts += [fact(key, "latency_s", pooled(found)) for key, found in in_context.items()]
     overheads = overhead_estimates(runner.done)
     if overheads:
         store.put_subject(Subject(OVERHEAD, "chain", "cost of a call and of the gap"))
@@ -371,7 +373,7 @@ def _store_facts(
     store.put_facts(facts)
 
 
-def _pooled(found: Sequence[Estimate]) -> Estimate:
+def pooled(found: Sequence[Estimate]) -> Estimate:
     """One estimate for a workload that occurs several times: the mean of its occurrences.
 
     They come from the same processes, so their half-widths are averaged, not shrunk. Where

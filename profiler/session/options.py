@@ -71,6 +71,8 @@ class Effort:
             which measuring stops.
         kernels: measure kernels in context and alone; False leaves only end to end.
         isolated: measure each kernel alone as well.
+        in_context_blocks: fresh processes in which each model's kernels are profiled.
+        once: measure each model end to end in one process only, whatever ``rel_ci`` says.
         fresh: ignore earlier measurements in the store.
         sustained_s: seconds of continuous load before the steady state is measured.
         energy: True insists on joules, None measures them where a sensor is, False does not.
@@ -84,6 +86,8 @@ class Effort:
     rel_ci: float = 0.02
     kernels: bool = True
     isolated: bool = True
+    in_context_blocks: int = 12
+    once: bool = False
     fresh: bool = False
     sustained_s: float = 0.0
     energy: bool | None = None

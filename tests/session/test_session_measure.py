@@ -11,7 +11,8 @@ from lwprof import api
 from lwprof.errors import CostMiss, UsageError
 from lwprof.predictors.opening import open_cost_model
 from lwprof.profiler.session.isolated import VISITS
-from lwprof.profiler.session.measure import IN_CONTEXT_BLOCKS, _pooled
+from lwprof.profiler.session.measure import pooled
+from lwprof.profiler.session.options import Effort
 from lwprof.profiler.statistics import Estimate
 from lwprof.profiler.store import open_store
 
@@ -60,7 +61,7 @@ def test_raw_samples_are_in_the_store(measured) -> None:  # type: ignore[no-unty
         (run,) = store.runs()
     assert run.finished_utc is not None
     arms = [block.arm for block in blocks]
-    assert arms.count("in_context") == IN_CONTEXT_BLOCKS
+    assert arms.count("in_context") == Effort().in_context_blocks
     plain = next(block for block in blocks if block.arm == "end_to_end")
     times = [s["times_ns"]["plain"] for s in plain.payload["record"]["steps"] if "times_ns" in s]
     assert plain.n == sum(len(part) for slices in times for part in slices) > 0
@@ -158,12 +159,12 @@ def test_a_network_of_constants_alone_has_a_latency_and_no_kernels(tmp_path) -> 
     json.dumps(result.to_json(), allow_nan=False)
 
 
-def test_occurrences_of_a_workload_are_pooled_whatever_is_known_of_each() -> None:
+def test_occurrences_of_a_workload_arepooled_whatever_is_known_of_each() -> None:
     known = Estimate(3e-6, 2e-6, 4e-6, blocks=12)
     bounded = Estimate(5e-6, 0.0, 5e-6, blocks=12, at_most=True)
     once = Estimate(2e-6, 0.0, math.inf, blocks=1)
-    assert _pooled([known, known]).value == pytest.approx(3e-6)
-    both = _pooled([known, bounded])
+    assert pooled([known, known]).value == pytest.approx(3e-6)
+    both = pooled([known, bounded])
     assert both.at_most and both.value == 5e-6
-    unbounded = _pooled([bounded, once])
+    unbounded = pooled([bounded, once])
     assert not unbounded.at_most and unbounded.high == math.inf and unbounded.value < 1
