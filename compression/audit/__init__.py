@@ -1,0 +1,1 @@
+"""Which lightweight technique pays on a device: every transform, priced and measured."""

@@ -1,0 +1,1 @@
+"""Changes of structure: equal ones (folding, merging) and substitutions that need training."""
