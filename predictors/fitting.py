@@ -14,6 +14,7 @@ from lwprof.errors import UsageError
 from lwprof.predictors.conformal import folds
 from lwprof.predictors.kernel_features import facts
 from lwprof.predictors.kernel_regressor import LEAST, KernelRegressor
+from lwprof.predictors.visits import Occurrence, pooled, speeds
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.store import Context, Fact, Store
 
@@ -124,7 +125,7 @@ def fit_context(
     Raises:
         UsageError: too few kernels in the table; it says how to get more.
     """
-    known, factors, skipped = table_kernels(store, context)
+    known, factors, skipped = table_kernels(store, context, random_state)
     if len(known) < LEAST:
         raise UsageError(
             f"the table of {device!r} has {len(known)} usable kernels, a fit needs {LEAST} and is "
@@ -145,12 +146,13 @@ def saved_at(folder: Path, context: Context) -> Path:
 
 
 def table_kernels(
-    store: Store, context: Context
+    store: Store, context: Context, random_state: int = 0
 ) -> tuple[list[Known], dict[str, float], dict[str, int]]:
     """A table's kernels as in-network times; context factors; what was left out, by reason.
 
-    Alone, a kernel finds its inputs in the caches: by family, the median ratio of kernels
-    that were measured both ways puts the others right.
+    A kernel's time in networks is freed of what each network's visit was off by. Alone, a kernel
+    finds its inputs in the caches: by family, the median ratio of kernels that were measured both
+    ways puts the others right.
     """
     subjects = store.subjects(kind="workload", context=context.key)
     found = store.lookup([subject.key for subject in subjects], context.key)
@@ -167,14 +169,29 @@ def table_kernels(
             skipped["below the resolution"] += 1
         else:
             usable.append((workload, kind, inside, alone))
+    workloads = {workload.key: workload for workload, _, inside, _ in usable if inside is not None}
+    occurrences = [o for o in visited(store, context) if o.workload in workloads]
+    freed = pooled(occurrences, speeds(occurrences, workloads, random_state))
     factors = _context_factors(usable)
     every = factors.get(ALL, 1.0)
     known = [
-        Known(workload, inside, False) if inside is not None
+        Known(workload, freed.get(workload.key, inside), False) if inside is not None
         else Known(workload, (alone or 0.0) * factors.get(family, every), True)
         for workload, family, inside, alone in usable
     ]  # fmt: skip
     return known, factors, {k: n for k, n in skipped.items() if n}
+
+
+def visited(store: Store, context: Context) -> list[Occurrence]:
+    """Every kernel's time in every network of a context; those below the resolution left out."""
+    found = []
+    for subject in store.subjects(kind="model", context=context.key):
+        kernels = store.kernels(subject.key, context.key)
+        for kernel in kernels["kernels"] if kernels else ():
+            told = kernel["latency_s"]
+            if kernel["workload"] and told and not told.get("at_most") and told["value"] > 0:
+                found.append(Occurrence(subject.key, kernel["workload"], told["value"]))
+    return found
 
 
 def family_reports(known: Sequence[Known], random_state: int) -> tuple[FamilyReport, ...]:

@@ -46,6 +46,8 @@ class KernelRegressor(Estimator):
         rates_: by family, costs of a call, a MAC, a byte and an operation without MACs.
         errors_: by family, (n,) log of prediction over cost on kernels left out, each over the
             model's own standard deviation there.
+        left_out_: (n,) log of prediction over cost of each sample, by a fit without it; only
+            where this object was fitted, not loaded.
         usual_: by family, the median standard deviation at the samples.
         fingerprint_: digest of the data it was fitted on.
     """
@@ -82,6 +84,7 @@ class KernelRegressor(Estimator):
         rng = np.random.default_rng(self.random_state)
         least_spread = features.std(axis=0)
         self.rates_, self._models = {POOLED: rates(amounts, costs)}, {}
+        self.left_out_ = np.empty(len(known))
         counts = zip(*np.unique(families, return_counts=True), strict=True)
         own = [str(family) for family, count in counts if count >= LEAST_OF_TYPE]
         for family in (POOLED, *own):
@@ -89,7 +92,9 @@ class KernelRegressor(Estimator):
             if family != POOLED:
                 self.rates_[family] = rates(amounts[rows], costs[rows], self.rates_[POOLED])
             off = np.log(costs[rows] / prior(amounts[rows], self.rates_[family], self._least))
-            self._models[family] = fit_smooth(features[rows], marks[rows], off, least_spread, rng)
+            self._models[family], self.left_out_[rows] = fit_smooth(
+                features[rows], marks[rows], off, least_spread, rng
+            )
         self.types_ = tuple(own)
         self.errors_, self.usual_ = {}, {}
         for kind, model in self._models.items():
@@ -161,6 +166,11 @@ class KernelRegressor(Estimator):
         factor = {k: conformal_quantile(self.errors_[k], level) for k in np.unique(kinds)}
         half = spread * np.array([factor[k] for k in kinds])
         return np.exp(mean - half), np.exp(mean + half)
+
+    def spread(self, xs: Sequence[Any], latency_s: Any = None) -> Floats:
+        """(n,) standard deviations of the log costs, by the model's own account."""
+        found: Floats = self._answer(xs, latency_s)[1]
+        return found
 
     def out_of_distribution(self, xs: Sequence[Any], latency_s: Any = None) -> Any:
         """(n,) whether each workload is unlike what was fitted."""

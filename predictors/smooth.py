@@ -97,24 +97,30 @@ def covariance(a: Floats, marks_a: Floats, b: Floats, marks_b: Floats, setting: 
 
 def fit_smooth(
     features: Floats, marks: Floats, log_y: Floats, least_spread: Floats, rng: np.random.Generator
-) -> Smooth:
+) -> tuple[Smooth, Floats]:
     """Fits logs; scales by marginal likelihood on at most 300 samples.
 
     Args:
         features, marks: (n, p) and (n, q).
         least_spread: (p,) spreads that count as one at least, so that a family whose samples
             are all alike in a feature does not take a small step for a leap.
+
+    Returns:
+        The process, and (n,) prediction minus value in the log, each sample predicted without
+        itself. Of more than 1,500 samples a random 1,500 are kept.
     """
-    if len(log_y) > MOST:
-        kept = rng.permutation(len(log_y))[:MOST]
-        features, marks, log_y = features[kept], marks[kept], log_y[kept]
-    mean, spread = features.mean(axis=0), np.maximum(features.std(axis=0), least_spread)
+    kept = np.sort(rng.permutation(len(log_y))[:MOST])
+    mean = features[kept].mean(axis=0)
+    spread = np.maximum(features[kept].std(axis=0), least_spread)
     spread = np.where(spread > 1e-9, spread, 1.0)
-    points = (features - mean) / spread
-    some = rng.permutation(len(log_y))[:300]
-    setting = max(SETTINGS, key=lambda s: _evidence(points[some], marks[some], log_y[some], s))
-    inverse = _inverse(points, marks, setting)
-    return Smooth(mean, spread, points, marks, inverse @ log_y, inverse, setting)
+    points, marked, y = (features[kept] - mean) / spread, marks[kept], log_y[kept]
+    some = rng.permutation(len(kept))[:300]
+    setting = max(SETTINGS, key=lambda s: _evidence(points[some], marked[some], y[some], s))
+    inverse = _inverse(points, marked, setting)
+    fitted = Smooth(mean, spread, points, marked, inverse @ y, inverse, setting)
+    left_out = fitted.predict_log(features, marks)[0] - log_y
+    left_out[kept] = fitted.left_out
+    return fitted, left_out
 
 
 def _inverse(points: Floats, marks: Floats, setting: Setting) -> Any:

@@ -20,8 +20,8 @@ from lwprof.profiler.session.guard import guard_for
 from lwprof.profiler.session.isolated import VISITS, Bench, alone, small_kernels
 from lwprof.profiler.session.link import Link
 from lwprof.profiler.session.options import Effort, Settings
-from lwprof.profiler.session.prepare import Prepared, prepare, prepare_chains, workload_cost
-from lwprof.profiler.session.result import KernelResult, MeasurementResult, ModelResult
+from lwprof.profiler.session.prepare import Prepared, prepare, prepare_chains
+from lwprof.profiler.session.result import MeasurementResult, ModelResult
 from lwprof.profiler.session.runner import BudgetSpent, Progress, Runner, add_subjects
 from lwprof.profiler.statistics import Estimate, StopRule
 from lwprof.profiler.store import Fact, Store, Subject
@@ -248,65 +248,6 @@ def measure(
         models=tuple(results),
         workloads={key: w.description for key, w in workloads.items()},
         run_id=run.run_id,
-    )
-
-
-def measure_kernels(
-    link: Link,
-    workloads: dict[str, Workload],
-    settings: Settings,
-    effort: Effort,
-    store: Store,
-    *,
-    seed: int | None = None,
-    progress: Progress = lambda *_: None,
-) -> MeasurementResult:
-    """The campaign without models: fills the device's lookup table with the given workloads."""
-    started = time.monotonic()
-    agent, threads = link.agent, link.threads(settings)
-    context = link.context(settings, threads)
-    request = {"kind": "campaign", "context": context.key, "workloads": sorted(workloads)}
-    store.put_device(link.stored_device())
-    run = link.begin(store, "campaign", request, context, fresh=effort.fresh)
-    add_subjects(store, {}, {key: w.description for key, w in workloads.items()})
-    store.put_subject(Subject(VISITS, "chain", "kernels measured alone"))
-    runner = Runner(agent, store, run, context, effort.budget_s, random.Random(seed), progress)
-    runner.recall()
-    chains = prepare_chains(agent, settings, threads)
-    campaign = Campaign(runner, effort, link.affinity, [],
-                        Bench(agent, settings, threads), chains)  # fmt: skip
-    known = _wanted(campaign, workloads, effort, settings, store)
-    campaign.measure()
-    known |= campaign.alone()
-    store_facts(store, runner, [], known)
-    if not campaign.spent:
-        store.finish_run(run.run_id)
-    kernels = tuple(
-        _table_row(key, workloads[key], entry) for key, entry in known.items() if key in workloads
-    )
-    return MeasurementResult(
-        device=link.name,
-        context=link.describe(context),
-        started=run.started_utc,
-        duration_s=time.monotonic() - started,
-        models=(),
-        workloads={key: w.description for key, w in workloads.items()},
-        kernels=kernels,
-        run_id=run.run_id,
-    )
-
-
-def _table_row(key: str, workload: Workload, entry: Alone) -> KernelResult:
-    macs, moved = workload_cost(workload)
-    return KernelResult(
-        workload=key,
-        operators=workload.op_types,
-        nodes=(),
-        count=1,
-        macs=macs,
-        bytes=moved,
-        latency_s=entry.latency_s,
-        isolated_latency_s=entry.latency_s,
     )
 
 

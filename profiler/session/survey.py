@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from lwprof.errors import ModelError
 from lwprof.profiler.graph import Graph
@@ -29,8 +30,9 @@ from lwprof.profiler.store import Store
 BLOCKS = 4
 """Processes of each network: enough to see a bad one; more networks tell more than more blocks."""
 
-Choose = Callable[[Mapping[str, ModelResult]], Sequence[str]]
-"""The next networks by name, the results so far given; none when there is nothing left to learn."""
+Choose = Callable[[Mapping[str, ModelResult], Mapping[str, Workload]], Sequence[str]]
+"""The next networks by name, given the results so far and the workloads in them by key; none when
+there is nothing left to learn."""
 
 
 def survey(
@@ -57,6 +59,7 @@ def survey(
         RunError: the device failed.
     """
     started = time.monotonic()
+    effort = replace(effort, once=True, isolated=False, in_context_blocks=BLOCKS)
     agent, threads = link.agent, link.threads(settings)
     context = link.context(settings, threads)
     store.put_device(link.stored_device())
@@ -70,8 +73,10 @@ def survey(
     workloads: dict[str, Workload] = {}
     asked: set[str] = set()
     spent = False
+    earlier = _earlier(store, runner)
     while not spent:
-        names = [name for name in choose(results) if name not in asked]
+        names = earlier or [name for name in choose(results, workloads) if name not in asked]
+        earlier = []
         if not names:
             break
         asked |= set(names)
@@ -104,6 +109,13 @@ def survey(
         kernels=_table(results.values(), workloads),
         run_id=run.run_id,
     )
+
+
+def _earlier(store: Store, runner: Runner) -> list[str]:
+    """Networks that an interrupted survey has begun, by name."""
+    keys = dict.fromkeys(b.subject for b in runner.done if b.arm == "in_context")
+    found = [store.subject(key) for key in keys]
+    return [subject.name for subject in found if subject is not None]
 
 
 def _prepared(

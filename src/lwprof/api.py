@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from lwprof.profiler.session.result import MeasurementResult
     from lwprof.profiler.session.runner import Progress
 
-# The networks whose kernels a campaign measures when none are named.
-CAMPAIGN = (
-    "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small", "resnet18",
-    "shufflenet_v2_x1_0", "efficientnet_b0", "ghostnet",
-)  # fmt: skip
-
 
 def _silent(*_: object) -> None:
     """The progress and announcement of a call from Python: none."""
@@ -136,10 +130,11 @@ def run_measurement(
     """What ``measure`` and the command of that name do, with the settings made up already.
 
     Args:
-        workloads_of: without models: the networks whose kernels make up the campaign.
+        workloads_of: without models: the networks that the campaign chooses from.
         progress: called with what is being done, device seconds spent and expected.
         announce: called with the plan before a campaign starts.
     """
+    from lwprof.predictors.campaign import run_campaign
     from lwprof.profiler.session.link import open_device
     from lwprof.profiler.session.measure import measure as measure_models
     from lwprof.profiler.session.prepare import read_model
@@ -149,9 +144,10 @@ def run_measurement(
     with open_store(store) as database, open_device(device, settings.runtime) as link:
         effort = replace(effort, energy=effort.energy if energy is None else energy)
         if not graphs:
-            return _campaign(
-                link, workloads_of or CAMPAIGN, settings, effort, database, seed, progress, announce
-            )
+            return run_campaign(
+                link, settings, effort, database, names=workloads_of, seed=seed,
+                progress=progress, announce=announce,
+            )  # fmt: skip
         return measure_models(
             link, graphs, settings, effort, database, seed=seed, progress=progress
         )
@@ -177,31 +173,6 @@ def run_fleet(
         return run_measurement(models, device=device, progress=line, **options)
 
     return measure_fleet(devices, one, progress)
-
-
-def _campaign(
-    link: Any, networks: Sequence[str], settings: Settings, effort: Effort, database: Any,
-    seed: int | None, progress: Progress, announce: Callable[[str], None],
-) -> MeasurementResult:  # fmt: skip
-    from lwprof.profiler.session.measure import ISOLATED_BLOCKS, measure_kernels
-    from lwprof.profiler.session.prepare import prepare, read_model
-
-    threads = link.threads(settings)
-    workloads: dict[str, Any] = {}
-    total = 0
-    for name in networks:
-        prepared = prepare(link.agent, read_model(name, settings), settings, threads)
-        total += len(prepared.kernels)
-        workloads |= {kernel.workload.key: kernel.workload for kernel in prepared.kernels}
-    announce(
-        f"campaign on {link.name}: {len(networks)} networks, {total} kernels, "
-        f"{len(workloads)} different workloads, {ISOLATED_BLOCKS} visits each, "
-        f"about {0.08 * ISOLATED_BLOCKS * len(workloads) / 60:.1f} min "
-        f"(budget {effort.budget_s / 60:.1f} min)"
-    )
-    return measure_kernels(
-        link, workloads, settings, effort, database, seed=seed, progress=progress
-    )
 
 
 def compare(

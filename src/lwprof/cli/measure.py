@@ -72,7 +72,7 @@ _SHOWN = 25
     "--workloads-of",
     "workloads_of",
     multiple=True,
-    help="Campaign: networks whose kernels make up the table; repeatable.",
+    help="Campaign: choose from these networks alone; repeatable.",
 )
 @store_option
 @click.option("--fresh", is_flag=True, help="Ignore what the store knows; do not resume.")
@@ -83,8 +83,8 @@ _SHOWN = 25
 def command(**options: Any) -> None:
     """Measure models and their kernels on a device.
 
-    MODEL is an .onnx file, a zoo name, or - for standard input. Without MODEL, the kernels
-    of a set of networks are measured into the device's lookup table.
+    MODEL is an .onnx file, a zoo name, or - for standard input. Without MODEL, the device's
+    lookup table is built from the networks that teach most about it within --budget.
 
     Example: lwprof measure mobilenet_v2 --device host --threads 1
     """  # fmt: skip
