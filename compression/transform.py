@@ -30,6 +30,8 @@ class Given:
         data: calibration batches; empty where none were given.
         error: relative error that one layer's weights, or its responses, may have; ranks
             and widths are chosen below it.
+        work: where set, ranks are chosen by this share of a layer's multiply-accumulates
+            instead, whatever error that costs: for pricing before training.
         price: seconds of a model by a cost model, where layers are to be chosen by time;
             None means by multiply-accumulates. It may raise ``CostMiss``.
         seed: of every random choice.
@@ -37,6 +39,7 @@ class Given:
 
     data: Sequence[Feed] = ()
     error: float = 0.1
+    work: float | None = None
     price: Callable[[Any], float] | None = None
     seed: int = 0
 
