@@ -1,0 +1,1 @@
+"""Pruning: saliency × selector under a cost model × recovery."""
