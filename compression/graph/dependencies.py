@@ -137,11 +137,11 @@ def _collect(walk: Walk) -> Channels:
     slots = {key: walk.labels.roots(labels) for key, labels in walk.slots.items()}
     values = {name: walk.labels.roots(labels) for name, labels in walk.values.items()}
     signature: dict[int, list[tuple[int, int]]] = {}
-    for number, labels in enumerate([*slots.values(), *values.values()]):
+    for place, labels in enumerate([*slots.values(), *values.values()]):
         found, counts = np.unique(labels, return_counts=True)
         for label, count in zip(found.tolist(), counts.tolist(), strict=True):
             if label != FIXED:
-                signature.setdefault(label, []).append((number, count))
+                signature.setdefault(label, []).append((place, count))
     alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for label in sorted(signature):
         alike.setdefault(tuple(signature[label]), []).append(label)
@@ -149,22 +149,22 @@ def _collect(walk: Walk) -> Channels:
     for node, labels in walk.makers.items():
         for label in np.unique(walk.labels.roots(labels)).tolist():
             makers.setdefault(label, []).append(node)
-    kept = [labels for labels in alike.values() if len(labels) > 1]
-    number = np.full(1 + max(signature, default=0), NONE)
+    kept = [members for members in alike.values() if len(members) > 1]
+    number: Any = np.full(1 + max(signature, default=0), NONE)
     groups, used, start = [], dict[str, int](), 0
-    for labels in kept:
-        number[labels] = np.arange(start, start + len(labels))
-        nodes = tuple(makers.get(labels[0], ("input",)))
+    for members in kept:
+        number[members] = np.arange(start, start + len(members))
+        nodes = tuple(makers.get(members[0], ("input",)))
         used[nodes[0]] = used.get(nodes[0], 0) + 1
         name = nodes[0] if used[nodes[0]] == 1 else f"{nodes[0]}#{used[nodes[0]]}"
-        groups.append(ChannelGroup(name, tuple(range(start, start + len(labels))), nodes))
-        start += len(labels)
+        groups.append(ChannelGroup(name, tuple(range(start, start + len(members))), nodes))
+        start += len(members)
     refused = dict(walk.refused)
-    for node, labels in walk.makers.items():
+    for node, made in walk.makers.items():
         reason = next(
             (walk.labels.reason(int(x)) for x in labels if walk.labels.reason(int(x))), ""
         )
-        if (number[walk.labels.roots(labels)] == NONE).all() and node not in refused:
+        if (number[walk.labels.roots(made)] == NONE).all() and node not in refused:
             refused[node] = reason or "its channels cannot be told apart"
     return Channels(
         walk.graph, tuple(groups), {k: number[v] for k, v in slots.items()},

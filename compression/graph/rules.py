@@ -8,25 +8,76 @@ from typing import Any
 import numpy as np
 
 from lwprof.compression.graph.labels import (
-    FIXED, expanded, reshaped, same_elements, squeezed, varying,
+    FIXED,
+    expanded,
+    reshaped,
+    same_elements,
+    squeezed,
+    varying,
 )  # fmt: skip
 from lwprof.compression.graph.walk import Walk
 
 Rule = Callable[[Walk, Any], None]
 
 UNARY = frozenset(
-    """
-    Relu LeakyRelu Elu Selu Celu ThresholdedRelu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign
-    Clip Erf Exp Log Sqrt Neg Abs Floor Ceil Round Reciprocal Sign Cast Identity Dropout Gelu Mish
-    Swish Not Sin Cos QuickGelu
-""".split()
+    {
+        "Relu",
+        "LeakyRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "ThresholdedRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Softplus",
+        "Softsign",
+        "Clip",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Neg",
+        "Abs",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Reciprocal",
+        "Sign",
+        "Cast",
+        "Identity",
+        "Dropout",
+        "Gelu",
+        "Mish",
+        "Swish",
+        "Not",
+        "Sin",
+        "Cos",
+        "QuickGelu",
+    }
 )
 POOLING = frozenset(
-    """
-    MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool
-""".split()
+    {"MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"}
 )
-JOINING = frozenset("Add Sub Mul Div Pow Max Min Sum Mean PRelu Mod Equal Less Greater".split())
+JOINING = frozenset(
+    {
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Max",
+        "Min",
+        "Sum",
+        "Mean",
+        "PRelu",
+        "Mod",
+        "Equal",
+        "Less",
+        "Greater",
+    }
+)
 ACROSS = "it mixes channels in a way that depends on how many there are"
 
 
@@ -297,12 +348,13 @@ def slicing(walk: Walk, node: Any) -> None:
         if shape is not None:
             walk.set(node.output[0], labels)
         return
-    if len(bounds) < 2 or any(bound is None for bound in bounds):
+    known: list[Any] = [bound for bound in bounds if bound is not None]
+    if len(known) < 2 or len(known) < len(bounds):
         walk.refuse(node, "its bounds are computed")
         return
-    axes = [int(a) % len(shape) for a in (bounds[2] if len(bounds) > 2 else range(len(bounds[0])))]
-    steps = bounds[3] if len(bounds) > 3 else np.ones(len(axes), int)
-    for start, stop, axis, step in zip(bounds[0], bounds[1], axes, steps, strict=True):
+    axes = [int(a) % len(shape) for a in (known[2] if len(known) > 2 else range(len(known[0])))]
+    steps = known[3] if len(known) > 3 else np.ones(len(axes), int)
+    for start, stop, axis, step in zip(known[0], known[1], axes, steps, strict=True):
         if labels.shape[axis] > 1:
             if int(step) != 1:
                 walk.refuse(node, "it takes every second channel or so")
@@ -345,7 +397,7 @@ def transposing(walk: Walk, node: Any) -> None:
 def reduction(walk: Walk, node: Any) -> None:
     """ReduceMean and its like, along axes without channels."""
     labels, found = walk.label(node.input[0]), walk.attributes(node)
-    axes = found.get("axes")
+    axes: Any = found.get("axes")
     if axes is None and len(node.input) > 1 and node.input[1]:
         axes = walk.array(node.input[1])
     axes = range(labels.ndim) if axes is None else [int(a) % labels.ndim for a in axes]
@@ -357,7 +409,7 @@ def reduction(walk: Walk, node: Any) -> None:
     walk.set(node.output[0], labels)
 
 
-def along(default: int | None, *, to_the_end: bool = False) -> Rule:
+def along(default: int, *, to_the_end: bool = False) -> Rule:
     """A rule for operators that work along ``axis`` (or from it on) and pass the rest."""
 
     def rule(walk: Walk, node: Any) -> None:
@@ -386,7 +438,7 @@ def resizing(walk: Walk, node: Any) -> None:
 def padding(walk: Walk, node: Any) -> None:
     """Pad along other axes than the channels'."""
     labels = walk.label(node.input[0])
-    pads = walk.attributes(node).get("pads")
+    pads: Any = walk.attributes(node).get("pads")
     pads = walk.array(node.input[1]) if pads is None and len(node.input) > 1 else pads
     full = len(node.input) < 4 or not node.input[3]
     if pads is None or not full or any(

@@ -10,6 +10,8 @@ from onnx import numpy_helper
 
 from lwprof.compression.graph.dependencies import NONE, Channels
 
+GATES = "gates"
+
 
 def remove_channels(found: Channels, kept: Any) -> Any:
     """The model without the channels that are not kept.
@@ -49,6 +51,18 @@ def mask_channels(found: Channels, kept: Any) -> Any:
         UsageError: the mask does not fit, or empties a group.
     """
     mask = found.check(kept)
+    model = gate_channels(found)
+    del model.graph.input[-1]
+    stored = numpy_helper.from_array(np.append(mask, True).astype(np.float32), GATES)
+    model.graph.initializer.append(stored)
+    return model
+
+
+def gate_channels(found: Channels) -> Any:
+    """The model with one more input ``gates``, (units + 1,), that its channels are scaled by.
+
+    The last gate belongs to what cannot be removed and must be 1.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(found.graph.proto)
     del model.graph.value_info[:]
@@ -56,26 +70,30 @@ def mask_channels(found: Channels, kept: Any) -> Any:
     made: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-            for place in range(len(node.input)):
-                units = found.values.get(node.input[place])
+            for place, source in enumerate(node.input):
+                units = found.values.get(source)
                 if units is None or (units == NONE).all():
                     continue
-                source = node.input[place]
                 if source not in made:
-                    nodes.append(_masking(model, source, found.survivors(units, mask)))
+                    nodes.extend(
+                        _gating(model, source, np.where(units == NONE, found.units, units))
+                    )
                     made[source] = nodes[-1].output[0]
                 node.input[place] = made[source]
         nodes.append(node)
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
+    model.graph.input.append(onnx.helper.make_tensor_value_info(GATES, 1, [found.units + 1]))
     return model
 
 
-def _masking(model: Any, source: str, survivors: Any) -> Any:
-    name = f"{source}.mask"
-    model.graph.initializer.append(numpy_helper.from_array(survivors.astype(np.float32), name))
-    return onnx.helper.make_node("Mul", [source, name], [f"{source}.masked"], name=name)
+def _gating(model: Any, source: str, index: Any) -> list[Any]:
+    name = f"{source}.gate"
+    stored = numpy_helper.from_array(index.astype(np.int64), f"{name}.index")
+    model.graph.initializer.append(stored)
+    pick = onnx.helper.make_node("Gather", [GATES, f"{name}.index"], [name], name=name)
+    return [pick, onnx.helper.make_node("Mul", [source, name], [f"{name}d"], name=f"{name}d")]
 
 
 def _cut_tensors(model: Any, found: Channels, mask: Any) -> None:
