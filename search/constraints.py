@@ -24,7 +24,10 @@ from lwprof.predictors.space import Codes, Floats, Space
 class Costs(Protocol):
     """Costs of many codes in one context."""
 
-    device: str
+    @property
+    def device(self) -> str:
+        """Whose costs they are."""
+        ...
 
     @property
     def quantities(self) -> tuple[str, ...]:

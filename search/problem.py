@@ -20,7 +20,7 @@ from lwprof.search.constraints import Constraints
 Merit = Callable[[Codes], Any]
 Report = Callable[[int, int, float], None]
 
-FRUITLESS = 200
+FRUITLESS = 40
 """Calls in a row that may bring nothing new before a search is taken to have converged."""
 
 

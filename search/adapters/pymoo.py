@@ -26,7 +26,7 @@ except ImportError:
     raise MissingExtra("this adapter needs pymoo: pip install 'lwprof[search]'") from None
 
 
-class _Searched(_Problem):
+class _Searched(_Problem):  # type: ignore[misc]
     def __init__(self, problem: Problem, evaluate: Callable[[Codes], Any]) -> None:
         choices = np.asarray(problem.space.choices)
         columns = 1 + len(problem.constraints.names)
@@ -58,7 +58,7 @@ def problem_of(problem: Problem, evaluate: Callable[[Codes], Any] | None = None)
     return _Searched(problem, evaluate or plain)
 
 
-class Sampling(_Sampling):
+class Sampling(_Sampling):  # type: ignore[misc]
     """Random codes of a space."""
 
     def __init__(self, space: Space, rng: np.random.Generator) -> None:
@@ -69,7 +69,7 @@ class Sampling(_Sampling):
         return self._space.sample(n_samples, self._rng)
 
 
-class Mutation(_Mutation):
+class Mutation(_Mutation):  # type: ignore[misc]
     """The space's mutation."""
 
     def __init__(self, space: Space, rng: np.random.Generator) -> None:
@@ -80,7 +80,7 @@ class Mutation(_Mutation):
         return self._space.mutate(np.asarray(X, dtype=np.int64), self._rng)
 
 
-class Crossing(_Crossover):
+class Crossing(_Crossover):  # type: ignore[misc]
     """The space's crossing: two children, each block from either parent."""
 
     def __init__(self, space: Space, rng: np.random.Generator) -> None:

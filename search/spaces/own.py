@@ -71,6 +71,11 @@ class TableSpace(OptionSpace):
                 costs[block, self.blocks[row["block"]].index(row["choice"])] = values
         return costs, base
 
+    @property
+    def additive_merit(self) -> Floats | None:
+        """(blocks, most choices) of the column ``merit``; None without it."""
+        return None if self._merits is None else np.nan_to_num(self._merits[0][:, :, 0])
+
     def merit(self, codes: Codes) -> Floats:
         """(n,) sums of the column ``merit``.
 

@@ -60,12 +60,14 @@ def strategy(name: str) -> Strategy:
 def run(
     problem: Problem, name: str, evaluations: int, rng: np.random.Generator,
     report: Report = lambda *_: None, earlier: Trials | None = None,
+    keep: Callable[[Callable[[], Trials]], None] | None = None,
 ) -> Trials:  # fmt: skip
     """Searches with a strategy until its evaluations are spent or nothing is left to try.
 
     Args:
         evaluations: how many distinct architectures may be evaluated, earlier ones included.
         report: progress: evaluations spent, all, best feasible merit so far.
+        keep: called after every evaluation with what gives all trials, to store them.
         earlier: trials of an interrupted search, which count and are not repeated.
 
     Raises:
@@ -75,7 +77,13 @@ def run(
     from lwprof.search.problem import Budget, Spent
 
     method = strategy(name)
-    budget = Budget(problem, evaluations, report)
+
+    def told(spent: int, whole: int, best: float) -> None:
+        report(spent, whole, best)
+        if keep is not None:
+            keep(budget.trials)
+
+    budget = Budget(problem, evaluations, told)
     if earlier is not None:
         budget.adopt(earlier)
     try:

@@ -86,8 +86,9 @@ def _ranks(earned: Floats, seen: Floats) -> Floats:
     """Where rewards stand among the last ones, from −1 to 1: free of the merit's scale."""
     recent = np.sort(seen[-512:])
     places = np.searchsorted(recent, earned, "left") + np.searchsorted(recent, earned, "right")
-    found: Floats = places / len(recent) - 1
-    return found - found.mean() * 0.5
+    stand = places / len(recent) - 1
+    found: Floats = stand - stand.mean() * 0.5
+    return found
 
 
 class _Controller:

@@ -68,7 +68,8 @@ def optimum(merit: Floats, choices: tuple[int, ...], constraints: Constraints) -
         return None
     wide = np.zeros(exists.shape)
     wide[exists] = found.x
-    return np.argmax(wide, axis=1).astype(np.int64)
+    code: Codes = np.argmax(wide, axis=1).astype(np.int64)
+    return code
 
 
 def _limits(constraints: Constraints) -> list[tuple[Floats, float]]:

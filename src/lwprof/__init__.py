@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lwprof.errors import LwprofError as LwprofError
     from lwprof.profiler.kernels.workload import workload as workload
     from lwprof.profiler.session.result import MeasurementResult as MeasurementResult
+    from lwprof.searching import search_architectures as search_architectures
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ _PUBLIC = {
     "predict": "lwprof.api",
     "predictors": None,
     "search": None,
+    "search_architectures": "lwprof.searching",
     "workload": "lwprof.profiler.kernels.workload",
     "zoo": None,
 }
@@ -45,6 +47,7 @@ _PUBLIC = {
 __all__ = [
     "CostMiss", "LwprofError", "MeasurementResult", "__version__", "compare", "cost_model",
     "fit", "inspect", "measure", "predict", "predictors", "search",
+    "search_architectures",
     "workload", "zoo",
 ]  # fmt: skip
 

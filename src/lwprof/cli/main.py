@@ -21,6 +21,7 @@ _COMMANDS = {
         "lwprof.cli.predict",
         "Answer from tables and fitted predictors; touches no device.",
     ),
+    "search": ("lwprof.cli.search", "Find architectures within limits on a device."),
     "store": ("lwprof.cli.store", "Info, import, export, migrate and merge of measurements."),
     "zoo": ("lwprof.cli.zoo", "List and build the networks we ship."),
 }
