@@ -7,6 +7,7 @@ enumerated instead, whatever their merit and costs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,15 +52,28 @@ def optimum(merit: Floats, choices: tuple[int, ...], constraints: Constraints) -
     Args:
         merit: (blocks, most choices); entries beyond a block's choices are ignored.
     """
+    rows = [(costs, -np.inf, room) for costs, room in _limits(constraints)]
+    return best_of_sums(merit, choices, rows)
+
+
+def best_of_sums(
+    merit: Floats, choices: tuple[int, ...], limits: Sequence[tuple[Floats, float, float]]
+) -> Codes | None:
+    """The code of highest summed merit whose summed costs lie within limits, or None.
+
+    Args:
+        merit: (blocks, most choices); entries beyond a block's choices are ignored.
+        limits: costs (blocks, most choices), the least they may sum to and the most.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     exists = np.arange(max(choices)) < np.asarray(choices)[:, None]
     block = np.nonzero(exists)[0]
     one_each = (block == np.arange(len(choices))[:, None]).astype(float)
     rows: list[Any] = [LinearConstraint(one_each, 1, 1)]
-    for coefficients, room in _limits(constraints):
-        scale = max(float(np.abs(coefficients[exists]).max()), 1e-30)
-        rows.append(LinearConstraint(coefficients[exists][None] / scale, -np.inf, room / scale))
+    for costs, least, most in limits:
+        scale = max(float(np.abs(costs[exists]).max()), 1e-30)
+        rows.append(LinearConstraint(costs[exists][None] / scale, least / scale, most / scale))
     worth = np.asarray(merit, dtype=np.float64)[exists]
     size = max(float(np.abs(worth).max()), 1e-30)
     found = milp(-worth / size, constraints=rows, integrality=np.ones(len(worth)),
