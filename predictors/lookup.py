@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from lwprof.profiler.store import Context, Store
 
 if TYPE_CHECKING:
     from lwprof.predictors.block_table import BlockTable
+    from lwprof.predictors.channel_table import ChannelStructure, ChannelTable
     from lwprof.predictors.space import Space
 
 QUANTITIES = ("latency_s", "peak_memory_bytes")
@@ -125,11 +126,16 @@ class LookupCostModel:
         device: the device's name, for messages.
         store: an open store.
         context: the context whose numbers answer.
+
+    Attributes:
+        structure: finds a model's channels, for ``channels``; ``lwprof.cost_model`` sets it,
+            since finding them is the business of compression, which builds on this room.
     """
 
     quantities = QUANTITIES
 
     def __init__(self, device: str, store: Store, context: Context) -> None:
+        self.structure: Callable[[Any], ChannelStructure] | None = None
         self.device = device
         self.context = context
         self._store = store
@@ -183,6 +189,25 @@ class LookupCostModel:
         from lwprof.predictors.tabulate import tabulate
 
         return tabulate(self, space)
+
+    def channels(self, model: Any) -> ChannelTable:
+        """Costs of a model as a function of how many channels each group of layers keeps.
+
+        Args:
+            model: a model, or its channels (a ``ChannelStructure``).
+
+        Raises:
+            CostMiss: a kernel of one of the smaller networks is not in the table.
+            UsageError: no channel can be removed, or nobody said how channels are found.
+        """
+        from lwprof.predictors.channel_table import ChannelTable
+
+        if hasattr(model, "resize"):
+            return ChannelTable.build(self, model)
+        if self.structure is None:
+            raise UsageError("this cost model does not know how to find channels: open it with "
+                             "lwprof.cost_model, or pass the channels found")  # fmt: skip
+        return ChannelTable.build(self, self.structure(model))
 
     def _cost(self, model: Any) -> ModelCost:
         graph = read(model, batch=self.context.batch)

@@ -277,7 +277,15 @@ def cost_model(
     from lwprof.predictors.opening import open_cost_model
 
     choice = _choice(runtime, provider, threads, precision, power_mode)
-    return open_cost_model(device, choice, store, unknown)
+    cost = open_cost_model(device, choice, store, unknown)
+    cost.structure = _channels_of
+    return cost
+
+
+def _channels_of(model: Any) -> Any:
+    from lwprof.compression.graph.resizing import resizable
+
+    return resizable(model)
 
 
 def fit(
