@@ -32,7 +32,14 @@ _LAZY = {
     "TransferRegressor": "lwprof.predictors.transfer",
 }
 
-__all__ = ["BlockTable", "ChannelTable", "KernelRegressor", "Space", "TableRegressor", "TransferRegressor"]
+__all__ = [
+    "BlockTable",
+    "ChannelTable",
+    "KernelRegressor",
+    "Space",
+    "TableRegressor",
+    "TransferRegressor",
+]
 
 
 def __getattr__(name: str) -> object:
