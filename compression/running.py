@@ -52,7 +52,7 @@ class Running:
             self._session = onnxruntime.InferenceSession(
                 data.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # the runtime's errors share no base class
+        except Exception as error:
             text = " ".join(str(error).split())[:200]
             raise ModelError(f"the runtime refuses the model: {text}") from error
         self.names = [value.name for value in self._session.get_outputs()]

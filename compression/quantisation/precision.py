@@ -47,7 +47,7 @@ def to_float16(draft: Draft) -> None:
             )
             model = _sorted(model)
             read(model)
-        except Exception as error:  # the converter raises whatever it meets
+        except Exception as error:  # noqa: BLE001 - the converter can raise anything
             draft.refused[""] = f"the converter fails on it: {_line(error)}"
             return
     _take(draft, model)
@@ -120,7 +120,7 @@ def _through_files(
             convert(str(source), str(target))
             result = onnx.load(str(target))
             read(result)
-        except Exception as error:  # the quantiser raises whatever it meets
+        except Exception as error:  # noqa: BLE001 - the quantiser can raise anything
             draft.refused[""] = f"the quantiser fails on it: {_line(error)}"
             return
     kinds = {node.op_type for node in result.graph.node}
