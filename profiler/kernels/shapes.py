@@ -27,6 +27,7 @@ _LIKE = {
     "com.microsoft.QLinearConv": "QLinearConv",
     "com.microsoft.QLinearAdd": "_broadcast_quantised",
     "com.microsoft.QLinearMul": "_broadcast_quantised",
+    "com.microsoft.QLinearConcat": "_concatenated_quantised",
     "com.microsoft.FusedMatMul": "_fused_matmul", "com.microsoft.TransposeMatMul": "_fused_matmul",
     "com.microsoft.DynamicQuantizeMatMul": "MatMul", "com.microsoft.MatMulIntegerToFloat": "MatMul",
 }  # fmt: skip
@@ -262,6 +263,12 @@ def _concatenated(call: Call) -> list[Value]:
     return [Value(first.dtype, tuple(total))]
 
 
+def _concatenated_quantised(call: Call) -> list[Value]:
+    """Scale and zero point of the result, then each part with its own two."""
+    parts = call.inputs[2::3]
+    return _concatenated(Call(call.op, call.attributes, parts, call.outputs))
+
+
 _RULES: dict[str, Callable[[Call], list[Value]]] = {
     "Conv": _convolved,
     "QLinearConv": _convolved,
@@ -277,5 +284,6 @@ _RULES: dict[str, Callable[[Call], list[Value]]] = {
     "QGemm": _quantised_gemm,
     "_fused_matmul": _multiplied,
     "_broadcast_quantised": _broadcast_quantised,
+    "_concatenated_quantised": _concatenated_quantised,
     "Concat": _concatenated,
 }
