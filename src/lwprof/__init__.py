@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from lwprof.api import inspect as inspect
     from lwprof.api import measure as measure
     from lwprof.api import predict as predict
+    from lwprof.auditing import audit as audit
     from lwprof.errors import CostMiss as CostMiss
     from lwprof.errors import LwprofError as LwprofError
     from lwprof.profiler.kernels.workload import workload as workload
     from lwprof.profiler.session.result import MeasurementResult as MeasurementResult
+    from lwprof.pruning import prune as prune
     from lwprof.searching import search_architectures as search_architectures
+    from lwprof.torch_export import from_torch as from_torch
 
 __version__ = "0.1.0"
 
@@ -31,13 +34,16 @@ _PUBLIC = {
     "CostMiss": "lwprof.errors",
     "LwprofError": "lwprof.errors",
     "MeasurementResult": "lwprof.profiler.session.result",
+    "audit": "lwprof.auditing",
     "compare": "lwprof.api",
     "cost_model": "lwprof.api",
     "fit": "lwprof.api",
+    "from_torch": "lwprof.torch_export",
     "inspect": "lwprof.api",
     "measure": "lwprof.api",
     "predict": "lwprof.api",
     "predictors": None,
+    "prune": "lwprof.pruning",
     "search": None,
     "search_architectures": "lwprof.searching",
     "workload": "lwprof.profiler.kernels.workload",
@@ -45,8 +51,8 @@ _PUBLIC = {
 }
 
 __all__ = [
-    "CostMiss", "LwprofError", "MeasurementResult", "__version__", "compare", "cost_model",
-    "fit", "inspect", "measure", "predict", "predictors", "search",
+    "CostMiss", "LwprofError", "MeasurementResult", "__version__", "audit", "compare", "cost_model",
+    "fit", "from_torch", "inspect", "measure", "predict", "predictors", "prune", "search",
     "search_architectures",
     "workload", "zoo",
 ]  # fmt: skip

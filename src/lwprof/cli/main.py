@@ -12,6 +12,7 @@ from lwprof.errors import LwprofError
 
 # command -> (module, one-line help shown without importing the module)
 _COMMANDS = {
+    "audit": ("lwprof.cli.audit", "Say which lightweight techniques pay on a device."),
     "compare": ("lwprof.cli.compare", "Measure two models interleaved and give a verdict."),
     "devices": ("lwprof.cli.devices", "List, show, add and check devices."),
     "fit": ("lwprof.cli.fit", "Fit the predictors of a device from what was measured on it."),
@@ -22,6 +23,7 @@ _COMMANDS = {
         "Answer from tables and fitted predictors; touches no device.",
     ),
     "search": ("lwprof.cli.search", "Find architectures within limits on a device."),
+    "prune": ("lwprof.cli.prune", "Remove channels until a model meets a budget on a device."),
     "store": ("lwprof.cli.store", "Info, import, export, migrate and merge of measurements."),
     "zoo": ("lwprof.cli.zoo", "List and build the networks we ship."),
 }
