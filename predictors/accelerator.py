@@ -164,6 +164,13 @@ class LayerCost:
     energy_j: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedModel:
+    """One network's simulated energy by operator, in the order of the graph."""
+
+    kernels: tuple[LayerCost, ...]
+
+
 class AcceleratorCostModel:
     """Energy of any graph on an accelerator that nobody built; source ``simulated``.
 
@@ -184,19 +191,20 @@ class AcceleratorCostModel:
             ModelError: a model cannot be read.
         """
         single = isinstance(models, str | bytes) or not isinstance(models, Sequence)
-        values = [sum(layer.energy_j.value for layer in self.explain(model))
+        values = [sum(layer.energy_j.value for layer in self.explain(model).kernels)
                   for model in ([models] if single else models)]  # fmt: skip
         mean = np.array(values, dtype=np.float64)[:, None]
         return SimulatedCosts(mean, mean.copy(), mean.copy(), np.full(mean.shape, "simulated"))
 
-    def explain(self, model: Any) -> tuple[LayerCost, ...]:
+    def explain(self, model: Any) -> SimulatedModel:
         """By operator; they sum to what ``predict`` says."""
         graph = model if isinstance(model, Graph) else read(model)
-        return tuple(
+        costs = tuple(
             LayerCost(o.name, o.type, self._energy(graph, o))
             for o in graph.operators
             if any(not graph.tensors[name].constant for name in o.inputs if name in graph.tensors)
         )
+        return SimulatedModel(costs)
 
     def quantile(self, models: Any, level: float) -> Floats:
         """The energies: a simulation has no spread.

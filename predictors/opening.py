@@ -9,6 +9,7 @@ from lwprof.device_profiles import find_device
 from lwprof.errors import UsageError
 from lwprof.predictors.fitted import FittedCostModel, Unknown
 from lwprof.predictors.fitting import Fit, fit_context, saved_at
+from lwprof.predictors.interpolation import InterpolatingCostModel
 from lwprof.predictors.kernel_regressor import KernelRegressor
 from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.store import Context, Store, open_store
@@ -29,7 +30,7 @@ def open_cost_model(
     context = choose_context(database, device, choice)
     path = saved_at(predictors_folder(store), context)
     if not path.exists():
-        return LookupCostModel(device, database, context)
+        return InterpolatingCostModel(device, database, context)
     return FittedCostModel(device, database, context, KernelRegressor.load(path), unknown)
 
 

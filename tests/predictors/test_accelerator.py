@@ -59,14 +59,14 @@ def test_a_layer_by_hand():
 def test_a_networks_energy_is_the_sum_of_its_operators_and_falls_with_bits_and_zeros():
     model = zoo.build("squeezenet1_1")
     dense = AcceleratorCostModel()
-    parts = dense.explain(model)
+    parts = dense.explain(model).kernels
     costs = dense.predict([model])
     assert costs.mean[0, 0] == pytest.approx(sum(p.energy_j.value for p in parts))
     assert set(costs.source.ravel()) == {"simulated"}
     narrow = AcceleratorCostModel(Accelerator(weight_bits=8, value_bits=8)).predict([model])
     assert costs.mean[0, 0] / 4 < narrow.mean[0, 0] < costs.mean[0, 0] / 2
     first = next(p.node for p in parts if p.operator == "Conv")
-    sparse = AcceleratorCostModel(Accelerator(densities={first: 0.5})).explain(model)
+    sparse = AcceleratorCostModel(Accelerator(densities={first: 0.5})).explain(model).kernels
     changed = [a.node for a, b in zip(parts, sparse, strict=True) if a.energy_j != b.energy_j]
     assert changed == [first]
     assert np.all(dense.quantile([model], 0.95) == costs.mean)

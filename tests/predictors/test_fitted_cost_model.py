@@ -13,11 +13,15 @@ import random
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from onnx import helper
 
 from lwprof import api
 from lwprof.cli.main import cli
 from lwprof.errors import CostMiss, UsageError
+from lwprof.predictors.conformance import check
+from lwprof.predictors.interpolation import InterpolatingCostModel
 from lwprof.predictors.kernel_features import facts
+from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.graph import read
 from lwprof.profiler.session.kernels import kernels_on_host
 from lwprof.profiler.session.measure import OVERHEAD
@@ -152,3 +156,28 @@ def test_a_choice_that_matches_nothing_is_told(store) -> None:  # type: ignore[n
     with pytest.raises(UsageError, match="between 0.5 and 1"):
         api.cost_model("host", store=store).quantile(["squeezenet1_1"], 0.2)
     assert np.isfinite(api.predict("squeezenet1_1", device="host", store=store).mean[0, 0])
+
+
+def test_table_and_fitted_model_keep_every_promise_of_a_cost_model(store) -> None:  # type: ignore[no-untyped-def]
+    api.fit("host", store=store)
+    strange = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Einsum", ["x", "x"], ["y"], equation="bij,bkj->bik")], "strange",
+            [helper.make_tensor_value_info("x", 1, [3, 700, 900])],
+            [helper.make_tensor_value_info("y", 1, [3, 700, 700])],
+        ), opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    fitted = api.cost_model("host", store=store)
+    fitted.unknown = "extrapolate"
+    assert check(fitted, UNSEEN, strange) == ()
+    known = [name for name in MEASURED if not isinstance(_miss_of(fitted, name), CostMiss)]
+    for kind in (LookupCostModel, InterpolatingCostModel):
+        table = kind("host", open_store(store), CONTEXT)
+        assert check(table, known[:2], UNSEEN[0]) == (), kind
+
+
+def _miss_of(cost, name):  # type: ignore[no-untyped-def]
+    try:
+        return LookupCostModel("host", cost._store, CONTEXT).predict([name])
+    except CostMiss as miss:
+        return miss
