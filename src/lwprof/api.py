@@ -140,7 +140,7 @@ def run_measurement(
     from lwprof.profiler.session.prepare import read_model
     from lwprof.profiler.store import open_store
 
-    graphs = [read_model(model, settings) for model in models]
+    graphs = [read_model(_in_precision(model, settings), settings) for model in models]
     with open_store(store) as database, open_device(device, settings.runtime) as link:
         effort = replace(effort, energy=effort.energy if energy is None else energy)
         if not graphs:
@@ -240,12 +240,20 @@ def run_comparison(
     from lwprof.profiler.session.prepare import read_model
     from lwprof.profiler.store import open_store
 
-    arms = [Arm(read_model(m, s), s) for m, s in ((a, settings), (b, settings_b))]
+    arms = [Arm(read_model(_in_precision(m, s), s), s)
+            for m, s in ((a, settings), (b, settings_b))]  # fmt: skip
     with open_store(store) as database, open_device(device, settings.runtime) as link:
         return compare_models(
             link, arms[0], arms[1], effort, database, margin=margin, gates=gates, seed=seed,
             progress=progress,
         )  # fmt: skip
+
+
+def _in_precision(model: Any, settings: Settings) -> Any:
+    from lwprof.converting import in_precision
+
+    return in_precision(model, settings.precision, batch=settings.batch,
+                        input_shapes=settings.input_shapes)  # fmt: skip
 
 
 def _saved(model: Any) -> bool:

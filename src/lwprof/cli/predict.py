@@ -33,9 +33,11 @@ def command(models: tuple[str, ...], device: str, json_path: str | None,
     Example: lwprof predict mobilenet_v2 --device host --threads 1
     """
     from lwprof import api
+    from lwprof.converting import in_precision
 
     check_writable(json_path)
-    costs = api.cost_model(device, store=store_url, **choice).predict(list(models))
+    given = [in_precision(model, choice["precision"]) for model in models]
+    costs = api.cost_model(device, store=store_url, **choice).predict(given)
     if json_path:
         write_json(costs.to_json(), json_path)
     if json_path == "-":
@@ -52,7 +54,8 @@ def command(models: tuple[str, ...], device: str, json_path: str | None,
             with_interval(model.latency_s, "s"),
             with_interval(model.gap_s, "s"),
             "unknown" if memory is None else f"{memory / 2**20:.1f} MiB",
-            ", ".join(f"{count} {source}" for source, count in model.sources.items() if count),
+            ", ".join(f"{count} {source}" for source, count in model.sources.items() if count)
+            + (", imported" if model.origin == "imported" else ""),
         )
     out = console()
     out.print(table)
