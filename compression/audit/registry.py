@@ -27,9 +27,16 @@ def transforms(ids: Iterable[str] | None = None) -> tuple[Transform, ...]:
 def _all() -> tuple[Transform, ...]:
     from lwprof.compression.factorisation import matrices, responses, tensors
     from lwprof.compression.quantisation import coding, precision
-    from lwprof.compression.structure import batch_norm, merging, reparameterisation, substitution
+    from lwprof.compression.structure import (
+        batch_norm,
+        merging,
+        reparameterisation,
+        schedules,
+        substitution,
+    )
 
-    equal = (batch_norm.FOLD_BATCH_NORM, reparameterisation.REPARAMETERISE, merging.MERGE_LINEAR)
+    equal = (batch_norm.FOLD_BATCH_NORM, reparameterisation.REPARAMETERISE, merging.MERGE_LINEAR,
+             schedules.IN_PLACE_DEPTHWISE, *schedules.PATCHES)  # fmt: skip
     bits = (precision.FLOAT16, precision.INT8_DYNAMIC, precision.INT8_DYNAMIC_CHANNELS,
             precision.INT8_STATIC, precision.INT8_STATIC_CHANNELS)  # fmt: skip
     factors = (matrices.SVD, matrices.LOW_RANK_FILTERS, responses.RESPONSE_AWARE,
