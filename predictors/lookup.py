@@ -45,12 +45,17 @@ class KernelName:
 
 @dataclass(frozen=True, slots=True)
 class KernelCost:
-    """One kernel of a predicted model and what the table says about it."""
+    """One kernel of a predicted model and what the table says about it.
+
+    Attributes:
+        origin: ``measured_here`` or ``imported``: of its number, or of those it was made from.
+    """
 
     workload: str
     operators: tuple[str, ...]
     nodes: tuple[str, ...]
     latency_s: Estimate
+    origin: str = "measured_here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,13 @@ class ModelCost:
     latency_s: Estimate
     gap_s: Estimate
     kernels: tuple[KernelCost, ...]
+    gap_origin: str = "measured_here"
+
+    @property
+    def origin(self) -> str:
+        """``imported`` where any part of it is."""
+        parts = {self.gap_origin, *(kernel.origin for kernel in self.kernels)}
+        return "imported" if "imported" in parts else "measured_here"
 
     @property
     def sources(self) -> dict[str, int]:
@@ -83,10 +95,12 @@ class ModelCost:
             "params": graph.params,
             "kernels": [
                 {"workload": k.workload, "operators": list(k.operators), "nodes": list(k.nodes),
-                 "count": 1, "latency_s": k.latency_s.to_json(), "energy_j": None}
+                 "count": 1, "latency_s": k.latency_s.to_json(), "energy_j": None,
+                 "origin": k.origin}
                 for k in self.kernels
             ],
             "sources": self.sources,
+            "origin": self.origin,
         }  # fmt: skip
 
 
@@ -97,6 +111,7 @@ class Costs:
     Attributes:
         mean, low, high: shape (models, quantities); SI units; NaN where unknown.
         source: same shape, of text.
+        origin: same shape, of text: ``measured_here`` or ``imported``.
         quantities: names of the columns.
     """
 
@@ -107,6 +122,7 @@ class Costs:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     source: NDArray[np.str_]
+    origin: NDArray[np.str_]
     quantities: tuple[str, ...] = QUANTITIES
 
     def to_json(self) -> dict[str, Any]:
@@ -157,6 +173,7 @@ class LookupCostModel:
             low=np.array([[e.low, m] for e, m in zip(latency, memory, strict=True)]),
             high=np.array([[e.high, m] for e, m in zip(latency, memory, strict=True)]),
             source=np.array([[e.source, "computed"] for e in latency]),
+            origin=np.array([[cost.origin, "measured_here"] for cost in costs]),
         )  # fmt: skip
 
     def quantile(self, models: Any, level: float) -> NDArray[np.float64]:
@@ -214,6 +231,7 @@ class LookupCostModel:
         kernels = self._kernels(graph)
         found = self._store.lookup([kernel.key for kernel in kernels], self.context.key)
         known: dict[str, Estimate] = {}
+        origins: dict[str, str] = {}
         missing: dict[str, KernelName] = {}
         for kernel in kernels:
             facts = found.get(kernel.key, {})
@@ -223,11 +241,17 @@ class LookupCostModel:
                 missing[kernel.key] = kernel
             else:
                 known[kernel.key] = fact.estimate()
+                origins[kernel.key] = fact.origin
         if missing:
             known |= self._estimate(graph, tuple(missing.values()))
-        costs = tuple(KernelCost(k.key, k.operators, k.nodes, known[k.key]) for k in kernels)
-        gap = self._gap(len(costs), graph)
-        return ModelCost(graph, _sum([*(c.latency_s for c in costs), gap]), gap, costs)
+        gap, origin = self._gap(len(kernels), graph)
+        # What was predicted comes from the rest of the table, whose gap is its like.
+        costs = tuple(
+            KernelCost(k.key, k.operators, k.nodes, known[k.key], origins.get(k.key, origin))
+            for k in kernels
+        )
+        total = _sum([*(c.latency_s for c in costs), gap])
+        return ModelCost(graph, total, gap, costs, origin)
 
     def _estimate(self, graph: Graph, missing: Sequence[KernelName]) -> dict[str, Estimate]:
         """What to say of kernels that the table lacks: here, that it lacks them."""
@@ -254,14 +278,16 @@ class LookupCostModel:
         return [KernelName(k.workload.key, tuple(k.operators), tuple(k.nodes), k.workload)
                 for k in kernels_on_host(graph, self.context.runtime)]  # fmt: skip
 
-    def _gap(self, kernels: int, graph: Graph) -> Estimate:
+    def _gap(self, kernels: int, graph: Graph) -> tuple[Estimate, str]:
+        """What a network of so many kernels costs besides them, and its origin."""
         facts = self._store.lookup([OVERHEAD], self.context.key).get(OVERHEAD, {})
         if "call_s" not in facts or "gap_s" not in facts:
             raise CostMiss(
                 f"{graph.name}: the gap between kernels was never measured on {self.device!r}: "
                 f"run lwprof measure {graph.name} --device {self.device}"
             )
-        return _sum([facts["call_s"].estimate(), facts["gap_s"].estimate().scaled(kernels)])
+        gap = _sum([facts["call_s"].estimate(), facts["gap_s"].estimate().scaled(kernels)])
+        return gap, facts["gap_s"].origin
 
 
 def _sum(parts: Sequence[Estimate]) -> Estimate:

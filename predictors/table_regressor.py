@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from lwprof.predictors.conformal import conformal_quantile, folds
+from lwprof.predictors.labels import column_labels
 from lwprof.predictors.ridge import RelativeRidge, fit_relative_ridge
 from lwprof.predictors.samples import Estimator, check_samples, merged
 from lwprof.predictors.space import Codes, Floats, Space, one_hot
@@ -90,6 +91,7 @@ class TableRegressor(Estimator):
     Attributes:
         weights_: by view, how much each counts.
         errors_: (n,) log of prediction over cost on samples left out of the fit.
+        labels_: what the costs are, where numbers show it: ``additive``, ``quantised``.
     """
 
     def __init__(self, space: Space, random_state: int = 0) -> None:
@@ -114,6 +116,7 @@ class TableRegressor(Estimator):
         self.weights_ = dict(zip(map("+".join, self._views.names), self._ensemble.weights,
                                  strict=True))  # fmt: skip
         self.errors_ = self._calibrate(views, costs)
+        self.labels_ = column_labels(costs, self.space, known[alive])
         return self
 
     def learn(self, codes: Any, y: Any) -> Self:

@@ -27,6 +27,7 @@ from lwprof.predictors.experts import (
     Process,
     SourceComponents,
 )  # fmt: skip
+from lwprof.predictors.labels import column_labels
 from lwprof.predictors.ridge import fit_relative_ridge
 from lwprof.predictors.samples import Estimator, check_samples, merged
 from lwprof.predictors.space import Codes, Floats, Space
@@ -154,6 +155,7 @@ class TransferRegressor(Estimator):
         weights_: by expert, how much each counts.
         errors_: (n,) log of prediction over cost on samples left out of the fit.
         judgement_: what was learnt from sources that played the target.
+        labels_: what the costs are, where numbers show it: ``additive``, ``quantised``.
     """
 
     def __init__(
@@ -219,6 +221,7 @@ class TransferRegressor(Estimator):
         xs = self.atlas_.describe(known)
         self._stack = Stack(xs, log_y, self.judgement_)
         self.weights_ = dict(zip(EXPERTS, self._stack.weights.tolist(), strict=True))
+        self.labels_ = column_labels(costs[alive], self.space, known)
         self.errors_ = np.empty(len(log_y))
         for held in folds(len(log_y), np.random.default_rng(self.random_state)):
             kept = np.setdiff1d(np.arange(len(log_y)), held)
