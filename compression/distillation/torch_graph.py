@@ -19,7 +19,7 @@ except ImportError as error:
     raise MissingExtra("training needs PyTorch: pip install 'lwprof[torch]'") from error
 
 
-class TorchGraph(torch.nn.Module):
+class TorchGraph(torch.nn.Module):  # type: ignore[misc]
     """Runs a graph node by node, differentiable in inputs and weights.
 
     Args:
@@ -160,13 +160,13 @@ def _clip(a: list[Any], found: Mapping[str, Any]) -> Any:
 
 
 def _reduce_mean(a: list[Any], found: Mapping[str, Any]) -> Any:
-    axes = found.get("axes")
+    axes: Any = found.get("axes")
     axes = a[1].tolist() if axes is None and len(a) > 1 else axes
     return a[0].mean(tuple(int(x) for x in axes), keepdim=bool(found.get("keepdims", 1)))
 
 
 def _split(a: list[Any], found: Mapping[str, Any]) -> Any:
-    sizes = found.get("split") if len(a) < 2 else a[1].tolist()
+    sizes: Any = found.get("split") if len(a) < 2 else a[1].tolist()
     return torch.split(a[0], [int(n) for n in sizes], int(found.get("axis", 0)))
 
 

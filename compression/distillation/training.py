@@ -32,7 +32,7 @@ def finetune(
         labels: (n,) of classes.
         teacher: a network whose scores are learned too (Hinton's loss); None: labels alone.
         loss: in place of the built-in ones.
-        augment: changes a batch before it is learned; teachers see the unchanged one.
+        augment: changes a batch before it is learned.
         keep_zeros: weights that are nought stay so, so that a pruned network stays pruned.
 
     Returns:
@@ -44,7 +44,7 @@ def finetune(
     """
     network = TorchGraph(model)
     x, y = torch.from_numpy(np.asarray(inputs, np.float32)), torch.from_numpy(np.asarray(labels))
-    soft = None if teacher is None else torch.from_numpy(scores(teacher, inputs))
+    guide = None if teacher is None else TorchGraph(teacher)
     parameters = list(network.parameters())
     alive = [(p != 0).float() if keep_zeros and p.ndim > 1 else None for p in parameters]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
@@ -58,8 +58,10 @@ def finetune(
             made = values[network.outputs[0]]
             if loss is not None:
                 value = loss(values, y[index], index)
-            elif soft is not None:
-                value = hinton(made, soft[index], y[index], temperature=2.0, alpha=0.7)
+            elif guide is not None:
+                with torch.no_grad():
+                    soft = guide(seen)
+                value = hinton(made, soft, y[index], temperature=2.0, alpha=0.7)
             else:
                 value = functional.cross_entropy(made, y[index])
             optimiser.zero_grad()
