@@ -13,7 +13,8 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from lwprof.agents import messages, reading, resuming
+from lwprof.agents import bulk, messages, reading, resuming
+from lwprof.agents.deadlines import MOST_S, default_deadline_s
 from lwprof.agents.detached import DetachedBlocks
 from lwprof.agents.failures import to_exception
 from lwprof.agents.messages import (
@@ -47,8 +48,6 @@ _ASK_S = 60.0
 _FACTS_S = 120.0
 _PREPARE_S = 900.0
 _GRACE_S = 30.0
-_LOAD_S = 900.0
-_MOST_S = 7 * 86400.0
 _MAX_GRAPH_BYTES = 2**31
 
 
@@ -225,6 +224,54 @@ class Agent:
             self._held.add(sha256)
         return sha256
 
+    def put_all(self, contents: Sequence[bytes]) -> list[str]:
+        """As ``put`` for many small files, which travel as one; their SHA-256 in order."""
+        found = [_digest(content) for content in contents]
+        unknown = {sha: content for sha, content in zip(found, contents, strict=True)
+                   if sha not in self._held}  # fmt: skip
+        if unknown:
+            reply = self._ask("has", {"blobs": list(unknown)}, _ASK_S)
+            missing = set(reply.get("missing", unknown))
+            packs = bulk.packs({sha: data for sha, data in unknown.items() if sha in missing})
+            for data, parts in packs:
+                pack = self.put(data)
+                self._ask("split", {"blob": pack, "parts": parts}, _PREPARE_S)
+                self._held.discard(pack)
+            self._held.update(unknown)
+        return found
+
+    def prepare_all(
+        self, requests: Sequence[tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+    ) -> list[Prepared | LwprofError]:
+        """As ``prepare`` for many small models, in one process: results, or why there is none.
+
+        Args:
+            requests: blob, options and inputs of each.
+        """
+        items = [{"model": model, "options": dict(options), "inputs": [dict(s) for s in inputs]}
+                 for model, options, inputs in requests]  # fmt: skip
+        found: list[Prepared | LwprofError] = []
+        while len(found) < len(items):  # again from behind a model that the process died of
+            args = {"items": items[len(found) :], "deadline_s": _PREPARE_S}
+            reply = self._read(
+                self._ask("prepare_all", args, _PREPARE_S + _GRACE_S), messages.PreparedAll
+            )
+            size = reply.pack.size_bytes
+            if not 0 < len(reply.items) <= len(items) - len(found) or size > _MAX_GRAPH_BYTES:
+                raise self._violation("an answer that fits no question")
+            pack = b""
+            if size:
+                sha256 = reply.pack.sha256
+                pack = self._insist(lambda sha=sha256, size=size: self.target.pull(sha, size))
+            found += [
+                to_exception(item, self.target.name)
+                if isinstance(item, messages.ErrorReply)
+                else Prepared(item[1], tuple(item[0].providers), dict(item[0].node_providers),
+                              tuple(item[0].outputs))
+                for item in bulk.unpacked(reply, pack, self.target.name)
+            ]  # fmt: skip
+        return found
+
     def prepare(
         self,
         model: str,
@@ -262,20 +309,32 @@ class Agent:
             optimised, tuple(reply.providers), dict(reply.node_providers), tuple(reply.outputs)
         )
 
-    def run_block(self, script: Mapping[str, Any], deadline_s: float | None = None) -> BlockRecord:
+    @property
+    def queues(self) -> bool:
+        """Whether the device can begin the next block by itself."""
+        return self.target.detached
+
+    def run_block(
+        self,
+        script: Mapping[str, Any],
+        deadline_s: float | None = None,
+        then: Mapping[str, Any] | None = None,
+    ) -> BlockRecord:
         """Executes one block; all of it or nothing.
 
         Args:
             script: see the protocol; JSON.
             deadline_s: when the block must be over; default: the sum of its steps' limits.
+            then: the script of the next call, which the device begins meanwhile where it can.
 
         Raises:
             DeviceTransient: a worker or the agent died, or the deadline passed.
             ModelError, UsageError, MissingExtra, DeviceError: as in ``prepare``.
         """
-        limit = min(_MOST_S, default_deadline_s(script) if deadline_s is None else deadline_s)
+        limit = min(MOST_S, default_deadline_s(script) if deadline_s is None else deadline_s)
         if self.target.detached:
-            reply = self._detached.run(script, limit, self.target.resume_s)
+            follower = None if then is None else (then, min(MOST_S, default_deadline_s(then)))
+            reply = self._detached.run(script, limit, self.target.resume_s, follower)
         else:
             args = {"script": dict(script), "deadline_s": limit}
             reply = self._ask("block", args, limit + _GRACE_S)
@@ -396,19 +455,6 @@ class Agent:
     def _violation(self, what: str) -> DeviceError:
         self._drop()
         return DeviceError(f"{self.target.name}: the agent broke the protocol: {what}")
-
-
-def default_deadline_s(script: Mapping[str, Any]) -> float:
-    """The sum of what a script's steps may take at most, seconds."""
-    total = _LOAD_S
-    for step in script["steps"]:
-        if step["do"] in ("warm", "time"):
-            total += 2 * float(step.get("max_s", 600.0)) + 60.0
-        elif step["do"] == "energy":
-            total += 60.0 + sum(2 * float(w["seconds"]) + 10.0 for w in step["windows"])
-        else:
-            total += _LOAD_S
-    return min(total, _MOST_S)
 
 
 def _digest(source: bytes | Path) -> str:

@@ -56,13 +56,21 @@ class DetachedBlocks:
         self._open: dict[str, str] = {}
         self._got: list[str] = []
 
-    def run(self, script: Mapping[str, Any], limit_s: float, resume_s: float) -> dict[str, Any]:
+    def run(
+        self,
+        script: Mapping[str, Any],
+        limit_s: float,
+        resume_s: float,
+        then: tuple[Mapping[str, Any], float] | None = None,
+    ) -> dict[str, Any]:
         """The reply to one block.
 
         Args:
             script: the block.
             limit_s: device time that it may take.
             resume_s: how long lost links may take on top of it.
+            then: the block that will be asked for next, and its limit: the device begins it
+                as soon as this one is over, while this one's record still travels.
 
         Raises:
             DeviceTransient: the device lost it, or it was not over in time.
@@ -71,7 +79,15 @@ class DetachedBlocks:
         name = str(script["id"])
         job = self._open.setdefault(name, uuid.uuid4().hex)
         give_up = time.monotonic() + limit_s + resume_s + _GRACE_S
-        found = self._start(job, script, limit_s)
+        if then is None:
+            found = self._start(job, script, limit_s)
+        else:
+            found = self._start(job, script, limit_s, wait_s=0.0)
+            follower = self._open.setdefault(str(then[0]["id"]), uuid.uuid4().hex)
+            if found.state == "running":
+                queued = self._start(follower, then[0], then[1], wait_s=0.0, after=job)
+                if queued.state == "lost":  # with an earlier attempt at this one
+                    self._resolved(str(then[0]["id"]), follower)
         while found.state == "running":
             if time.monotonic() > give_up:
                 self._resolved(name, job)
@@ -102,10 +118,18 @@ class DetachedBlocks:
             self._got.append(job)
         return found
 
-    def _start(self, job: str, script: Mapping[str, Any], limit_s: float) -> _State:
+    def _start(
+        self,
+        job: str,
+        script: Mapping[str, Any],
+        limit_s: float,
+        *,
+        wait_s: float = _POLL_S,
+        after: str | None = None,
+    ) -> _State:
         got = list(self._got)
         args = {"job": job, "script": dict(script), "deadline_s": limit_s, "forget": got,
-                "timeout_s": _POLL_S}  # fmt: skip
+                "timeout_s": wait_s, "after": after}  # fmt: skip
         state = self._state("start", args, _START_S)
         self._got = [old for old in self._got if old not in got]
         return state

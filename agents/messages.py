@@ -138,6 +138,20 @@ class PreparedReply(Message, frozen=True):
     optimised: Blob | None = None
 
 
+class PreparedItem(Message, frozen=True):
+    """One model of ``prepare_all``: its result or why there is none."""
+
+    ok: PreparedReply | None = None
+    error: ErrorReply | None = None
+
+
+class PreparedAll(Message, frozen=True):
+    """The answer to ``prepare_all``; ``pack`` holds all optimised graphs in order."""
+
+    items: list[PreparedItem]
+    pack: Blob
+
+
 class LoadResult(Message, frozen=True):
     """A session was created and ran once."""
 

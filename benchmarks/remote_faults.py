@@ -1,6 +1,10 @@
 """Sessions over ssh under random faults: no block lost, duplicated or mixed, and no hang.
 
-    python benchmarks/remote_faults.py [--quick] [--faults N] [--seed N] [--json FILE]
+    python benchmarks/remote_faults.py [--quick] [--faults N] [--seed N] [--json FILE] [--log FILE]
+
+With ``--log`` each session is written down as a line when it is over; a campaign that was
+stopped goes on from there, and several may add to one log at the same time (each with a seed
+of its own).
 
 A real sshd runs in a network namespace. A host process measures a plan of blocks and notes
 each in a ledger; meanwhile faults strike at random moments: the link is cut, the server is
@@ -183,8 +187,9 @@ def noted(ledger: Path) -> list[str]:
     return [json.loads(line)["id"] for line in ledger.read_text().splitlines()]
 
 
-def session(world: World, number: int, python: str, strike: Counter[str]) -> dict[str, Any]:
-    """One plan, measured to its end under faults; what went wrong."""
+def session(world: World, number: int, python: str) -> dict[str, Any]:
+    """One plan, measured to its end under faults; what struck and what went wrong."""
+    strike: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         ledger = Path(folder) / "ledger"
         given = {
@@ -219,11 +224,12 @@ def session(world: World, number: int, python: str, strike: Counter[str]) -> dic
                 break
             if world.host.returncode > 0:
                 ends.append(said[-1][:200] if said else "nothing")
-        lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+        text = ledger.read_text() if ledger.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines()]
     expected = {f"s{number}-{block}": [2 + block] * 2 for block in range(_BLOCKS)}
     names = [line["id"] for line in lines]
     return {
-        "hung": hung, "starts": starts, "ends": ends,
+        "strike": dict(strike), "hung": hung, "starts": starts, "ends": ends,
         "lost": len(set(expected) - set(names)),
         "duplicated": len(names) - len(set(names)),
         "mixed": sum(line["lengths"] != expected.get(line["id"]) for line in lines),
@@ -231,8 +237,24 @@ def session(world: World, number: int, python: str, strike: Counter[str]) -> dic
     }  # fmt: skip
 
 
-def totals(strike: Counter[str], outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+def logged(path: str | None) -> list[dict[str, Any]]:
+    """The sessions that a log holds."""
+    if not path or not Path(path).exists():
+        return []
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def append(path: str, outcome: dict[str, Any]) -> None:
+    """Writes one session down, whole: several campaigns may share a log."""
+    with Path(path).open("ab", buffering=0) as file:
+        file.write(json.dumps(outcome).encode() + b"\n")
+
+
+def totals(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     """The campaign's figures so far."""
+    strike: Counter[str] = Counter()
+    for outcome in outcomes:
+        strike.update(outcome["strike"])
     found: dict[str, Any] = {"faults": sum(strike.values()), "sessions": len(outcomes)}
     for name in ("lost", "duplicated", "mixed", "hung", "tracebacks", "starts"):
         found[name] = sum(outcome[name] for outcome in outcomes)
@@ -246,29 +268,32 @@ def main() -> None:
     """Runs the campaign and prints its figures."""
     if sys.argv[1:2] == ["--host"]:
         sys.exit(host(json.loads(sys.argv[2])))
-    chosen = arguments(__doc__ or "", faults=1000, seed=1)
+    chosen = arguments(__doc__ or "", faults=1000, seed=1, log=None)
     from network_faults import distant_sshd
     from strange_runtime import interpreter
 
     wanted = 30 if chosen.quick else chosen.faults
-    strike: Counter[str] = Counter()
-    outcomes: list[dict[str, Any]] = []
+    outcomes = logged(chosen.log)
     with tempfile.TemporaryDirectory() as folder, distant_sshd() as (server, cable):
         python = interpreter(Path(folder) / "env")
         disk = Path(folder) / "disk"
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)], check=True)
-        world = World(server, cable, disk, random.Random(chosen.seed))
+        world = World(server, cable, disk, random.Random(chosen.seed + 1000 * len(outcomes)))
         try:
-            while sum(strike.values()) < wanted:
-                outcomes.append(session(world, len(outcomes), python, strike))
-                print(f"{sum(strike.values())} faults, {outcomes[-1]}", flush=True)
-                save(chosen.json, totals(strike, outcomes))
+            while totals(outcomes)["faults"] < wanted:
+                outcome = session(world, len(outcomes), python)
+                if chosen.log:
+                    append(chosen.log, outcome)
+                outcomes = logged(chosen.log) if chosen.log else [*outcomes, outcome]
+                found = totals(outcomes)
+                print(f"{found['faults']} faults, {outcome}", flush=True)
+                save(chosen.json, found)
         finally:
             world.kill_job()
             world.kill("serve")
             subprocess.run(["umount", "-l", str(disk)], check=False)
-    for name, value in totals(strike, outcomes).items():
+    for name, value in totals(outcomes).items():
         print(f"{name:40} {value}")
     print("bars: lost, duplicated, mixed, hung and tracebacks 0 in 1,000 faults")
 

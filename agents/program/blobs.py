@@ -73,6 +73,36 @@ class Blobs:
         os.replace(path, os.path.join(self._folder, sha))
         return {"sha256": sha, "size_bytes": size}
 
+    def split(self, sha256: str, parts: List[Tuple[str, int]]) -> None:
+        """Cuts a blob into blobs, in the order given, and removes it.
+
+        Args:
+            parts: SHA-256 and size of each.
+
+        Raises:
+            Failure: kind ``blob``; the blob is absent or damaged, or holds other parts.
+        """
+        path = self.path(sha256)
+        with open(path, "rb") as file:
+            for sha, size in parts:
+                data = file.read(size)
+                if hashlib.sha256(data).hexdigest() != sha:
+                    raise Failure("blob", "a packed file holds other parts", side="host")
+                part = os.path.join(self._folder, sha)
+                with open(part + ".incoming", "wb") as out:
+                    out.write(data)
+                os.replace(part + ".incoming", part)
+        if sha256 not in [sha for sha, _ in parts]:
+            os.remove(path)
+
+    def join(self, paths: List[str], into: str) -> Dict[str, Any]:
+        """One blob of several files, one after the other: ``sha256`` and ``size_bytes``."""
+        with open(into, "wb") as out:
+            for path in paths:
+                with open(path, "rb") as file:
+                    shutil.copyfileobj(file, out, _CHUNK)
+        return self.adopt(into)
+
     def arrange(self, sha256: str, files: Dict[str, str], folder: str) -> str:
         """A model with external data: its file and theirs, side by side in ``folder``.
 

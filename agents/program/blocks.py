@@ -8,7 +8,7 @@ import time
 from typing import Any, Dict, List
 
 from . import checks, conditions, energy, environment, usage
-from .blobs import Blobs
+from .blobs import Blobs, digest
 from .failures import Failure
 from .peer import Peer
 from .worker_process import WorkerProcess
@@ -17,6 +17,7 @@ _LOAD_S = 900.0
 _GRACE_S = 60.0
 _START_S = 60.0
 _MOST_WORKERS = 16
+_MOST_MODELS = 4096
 _STEPS = ("load", "warm", "time", "energy", "profile", "unload")
 
 
@@ -71,19 +72,63 @@ class BlockRunner:
         into = os.path.join(self._scratch(), "optimised.onnx")
         try:
             self._start(block, {}, 0)
-            step = {
-                "do": "prepare",
-                "path": self._model(args),
-                "options": checks.mapping(args.get("options"), "options"),
-                "inputs": args.get("inputs"),
-                "into": into,
-            }
-            result = block.workers[0].ask(step, block.left(limit))
+            result = self._prepared(block, args, into, block.left(limit))
             result["optimised"] = self._blobs.adopt(into) if os.path.exists(into) else None
             return result
         finally:
             block.end()
             shutil.rmtree(self._scratch(), ignore_errors=True)
+
+    def prepare_all(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        """What the runtime makes of many models, in one fresh process for all of them.
+
+        Starting a process and a runtime takes a board far longer than a small model does.
+
+        Returns:
+            ``items``: for each model ``ok`` with the result of ``prepare`` or ``error``; those
+            after the one that the process died of are absent. ``pack``: a blob of all
+            optimised graphs, in order.
+        """
+        limit = checks.number(args.get("deadline_s", _LOAD_S), "deadline_s", 0.1, 7 * 86400)
+        block = _Block(time.monotonic(), limit)
+        found: List[Dict[str, Any]] = []
+        graphs: List[str] = []
+        try:
+            self._start(block, {}, 0)
+            for index, item in enumerate(checks.items(args.get("items"), "items", _MOST_MODELS)):
+                into = os.path.join(self._scratch(), "optimised%d.onnx" % index)
+                try:
+                    one = checks.mapping(item, "item")
+                    found.append({"ok": self._prepared(block, one, into, block.left(limit))})
+                except Failure as failure:
+                    found.append({"error": failure.to_json()})
+                    if failure.kind in ("worker_died", "deadline", "memory"):
+                        break
+                if os.path.exists(into):
+                    size = os.path.getsize(into)
+                    about = {"sha256": digest(into), "size_bytes": size}
+                    found[-1].get("ok", {})["optimised"] = about
+                    if "ok" in found[-1]:
+                        graphs.append(into)
+            pack = self._blobs.join(graphs, os.path.join(self._scratch(), "pack"))
+            return {"items": found, "pack": pack}
+        finally:
+            block.end()
+            shutil.rmtree(self._scratch(), ignore_errors=True)
+
+    def _prepared(
+        self, block: _Block, item: Dict[str, Any], into: str, seconds: float
+    ) -> Dict[str, Any]:
+        step = {
+            "do": "prepare",
+            "path": self._model(item),
+            "options": checks.mapping(item.get("options"), "options"),
+            "inputs": item.get("inputs"),
+            "into": into,
+        }
+        result: Dict[str, Any] = block.workers[0].ask(step, seconds)
+        result["optimised"] = None
+        return result
 
     def runtimes(self) -> Dict[str, Any]:
         """The runtimes that are installed, found by a fresh process that imports them."""

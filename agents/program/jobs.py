@@ -17,6 +17,7 @@ import errno
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import time
@@ -31,6 +32,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _OLD_S = 14 * 86400.0
 _POLL_S = 0.25
 _MOST_WAIT_S = 600.0
+# Ends of pipes wake at once; this only bounds what a lost wake-up could cost.
+_LONGEST_SLEEP_S = 5.0
 
 
 class Jobs:
@@ -49,13 +52,16 @@ class Jobs:
             if _age(os.path.join(folder, name)) > _OLD_S and self._pid(name) is None:
                 self._remove(name)
 
-    def start(self, job: str, request: Dict[str, Any], work: Any) -> None:
+    def start(
+        self, job: str, request: Dict[str, Any], work: Any, after: Optional[str] = None
+    ) -> None:
         """Starts a job, unless it was started before.
 
         Args:
             job: its id.
             request: kept beside it.
             work: called in the job's own process with its folder; returns the answer.
+            after: a job whose end this one waits for; all others that live are ended.
 
         Raises:
             OSError: it cannot be started.
@@ -66,7 +72,7 @@ class Jobs:
         if os.path.isdir(folder):
             return
         for other in self._names():
-            if self._pid(other) is not None:
+            if other != after and self._pid(other) is not None:
                 self.end(other)  # left by a session that is over: one job at a time
         fresh = folder + ".new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -74,7 +80,8 @@ class Jobs:
         about = {"request": request, "boot_id": environment.boot_id()}
         _write(os.path.join(fresh, "job.json"), json.dumps(about).encode())
         os.mkfifo(os.path.join(fresh, "alive"))
-        self._fork(fresh, folder, work)
+        alive = None if after is None else os.path.join(self._path(after), "alive")
+        self._fork(fresh, folder, _after(alive, work))
 
     def wait(self, job: str, seconds: float) -> Dict[str, Any]:
         """Waits for a job's end, without using the processor.
@@ -240,6 +247,30 @@ class Jobs:
         except OSError:
             aside = os.path.join(self._folder, job)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _after(alive: Optional[str], work: Any) -> Any:
+    """``work``, begun when nobody holds the pipe ``alive`` open any more."""
+
+    def waiting(folder: str) -> Dict[str, Any]:
+        try:
+            handle = -1 if alive is None else os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:  # forgotten already
+            handle = -1
+        if handle >= 0:
+            while True:
+                try:
+                    if os.read(handle, 1) == b"":
+                        break
+                except OSError as error:
+                    if error.errno != errno.EAGAIN:
+                        break
+                select.select([handle], [], [], _LONGEST_SLEEP_S)
+            os.close(handle)
+        answer: Dict[str, Any] = work(folder)
+        return answer
+
+    return waiting
 
 
 def _job_process(folder: str, alive: int, work: Any) -> None:

@@ -109,6 +109,8 @@ class Agent:
             "facts": self._facts,
             "has": self._has,
             "prepare": self._runner.prepare,
+            "prepare_all": self._runner.prepare_all,
+            "split": self._split,
             "block": self._runner.block,
             "instruments": self._instruments,
             "state": self._state,
@@ -168,7 +170,9 @@ class Agent:
             return perform(BlockRunner(command, os.path.join(folder, "run"), blobs, Alone()),
                            request, leases)  # fmt: skip
 
-        self._jobs.start(job, request, work)
+        after = args.get("after")
+        known = None if after is None else checks.text(after, "after", 64)
+        self._jobs.start(job, request, work, known)
         return self._await(args)
 
     def _await(self, args: Dict[str, Any]) -> Dict[str, Any]:
@@ -201,6 +205,16 @@ class Agent:
         wanted = [checks.sha256(sha, "blob") for sha in checks.items(args.get("blobs"), "blobs")]
         missing: List[str] = self._blobs.missing(wanted)
         return {"missing": missing}
+
+    def _split(self, args: Dict[str, Any]) -> Dict[str, Any]:
+        """Makes blobs of the parts of one, so that many small files travel as one."""
+        parts = [checks.mapping(part, "part") for part in checks.items(args.get("parts"), "parts")]
+        self._blobs.split(
+            checks.sha256(args.get("blob"), "blob"),
+            [(checks.sha256(part.get("sha256"), "part"),
+              checks.integer(part.get("size_bytes"), "size_bytes", 0, 2**40)) for part in parts],
+        )  # fmt: skip
+        return {}
 
     def _ping(self, args: Dict[str, Any]) -> Dict[str, Any]:
         return {"monotonic_ns": time.monotonic_ns()}

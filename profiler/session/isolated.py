@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwprof.agents import Agent
+from lwprof.agents.client import Prepared
 from lwprof.errors import LwprofError
 from lwprof.profiler.kernels import Workload, onnxruntime_kernels
 from lwprof.profiler.session import blocks as reading
@@ -67,76 +68,93 @@ class Bench:
 
     def add(self, workloads: Iterable[Workload]) -> None:
         """Makes the single-kernel model of each workload and learns its node's name."""
-        for workload in workloads:
-            if workload.key in self.singles or workload.key in self.refused:
-                continue
+        fresh = {w.key: w for w in workloads
+                 if w.key not in self.singles and w.key not in self.refused}  # fmt: skip
+        graphs: dict[str, Any] = {}
+        for key, workload in fresh.items():
             try:
-                self.singles[workload.key] = self._single(workload)
+                graphs[key] = _model_of(workload)
             except LwprofError as error:
                 # Named in the result, never dropped in silence.
-                self.refused[workload.key] = str(error)
+                self.refused[key] = str(error)
+        runnables = dict(zip(graphs, self._runnables(list(graphs.values())), strict=True))
+        answers = self._prepared(list(runnables.values()))
+        for (key, runnable), answer in zip(runnables.items(), answers, strict=True):
+            try:
+                node = _only_kernel(fresh[key], graphs[key], answer)
+            except LwprofError as error:
+                self.refused[key] = str(error)
+            else:
+                self.singles[key] = Single(fresh[key], runnable, node)
 
-    def _single(self, workload: Workload) -> Single:
-        from lwprof.profiler.graph import read
+    def _prepared(self, runnables: Sequence[Runnable]) -> Sequence[Prepared | LwprofError]:
+        """What the runtime makes of each; asked at once, since a round trip costs more."""
+        if not runnables:
+            return []
+        return self.agent.prepare_all([(r.blob, r.options, r.inputs) for r in runnables])
 
-        graph = read(workload.to_model(), name=workload.key)
-        runnable = self._runnable(graph)
-        optimised = self.agent.prepare(runnable.blob, runnable.options, runnable.inputs).optimised
-        if optimised is None:
-            raise LwprofError("the runtime gave no optimised graph for this kernel alone")
-        kernels = onnxruntime_kernels(graph, _parse(optimised))
-        nodes = [k.runtime_node for k in kernels if k.workload.key == workload.key]
-        if len(nodes) != 1:
-            raise LwprofError("alone, the runtime makes another kernel of it")
-        return Single(workload, runnable, nodes[0])
-
-    def add_copies(self, key: str) -> None:
-        """Makes the models with several copies of a small kernel, in a row.
+    def add_copies(self, keys: Iterable[str]) -> None:
+        """Makes the models with several copies of small kernels, in a row.
 
         Only in a row: copies side by side are graph outputs each, and carrying those out
         of the runtime costs more than a small kernel does.
-        """
-        single = self.singles[key]
-        if not single.workload.chainable:
-            self.single_only[key] = "its output is not its input's shape"
-            return
-        try:
-            few, many = (self._copies(single.workload, n) for n in (FEW, MANY))
-        except LwprofError as error:
-            self.single_only[key] = str(error)
-            return
-        single.few, single.many = few, many
-
-    def _copies(self, workload: Workload, count: int) -> Runnable:
-        """A chain of ``count`` kernels, as many of which really run.
 
         ONNX Runtime merges neighbours of some types (two transpositions, two clips). Where it
         does, its optimisations are left out: a kernel that is one operator needs none.
         """
-        from lwprof.profiler.graph import read
-
-        graph = read(workload.to_model(copies=count, topology="chain"), name=workload.key)
-        runnable = self._runnable(graph)
-        plain = Runnable(runnable.blob, runnable.inputs,
-                         {**runnable.options, "optimisation": "none"})  # fmt: skip
-        for attempt in (runnable, plain):
-            # Runs it once: what the runtime refuses must not end a block later.
-            optimised = self.agent.prepare(attempt.blob, attempt.options, attempt.inputs).optimised
-            if optimised is None:
+        fresh = [key for key in keys
+                 if self.singles[key].few is None and key not in self.single_only]  # fmt: skip
+        wanted: dict[tuple[str, int], Any] = {}
+        for key in fresh:
+            workload = self.singles[key].workload
+            if not workload.chainable:
+                self.single_only[key] = "its output is not its input's shape"
                 continue
-            kernels = onnxruntime_kernels(graph, _parse(optimised))
-            if [k.workload.key for k in kernels].count(workload.key) == count:
-                return attempt
-        raise LwprofError("the runtime merges copies of it")
+            try:
+                wanted |= {(key, n): _model_of(workload, n) for n in (FEW, MANY)}
+            except LwprofError as error:
+                self.single_only[key] = str(error)
+        runnables = dict(zip(wanted, self._runnables(list(wanted.values())), strict=True))
+        found = self._as_many(wanted, runnables)
+        merged = {
+            place: Runnable(r.blob, r.inputs, {**r.options, "optimisation": "none"})
+            for place, r in runnables.items() if place not in found
+        }  # fmt: skip
+        found |= self._as_many(wanted, merged)
+        for key in {key for key, _ in wanted}:
+            single = self.singles[key]
+            single.few, single.many = found.get((key, FEW)), found.get((key, MANY))
+            if single.few is None or single.many is None:
+                single.few = single.many = None
+                self.single_only.setdefault(key, "the runtime merges or refuses copies of it")
 
-    def _runnable(self, graph: Any) -> Runnable:
+    def _as_many(
+        self, graphs: Mapping[tuple[str, int], Any], tried: Mapping[tuple[str, int], Runnable]
+    ) -> dict[tuple[str, int], Runnable]:
+        """Those of which as many kernels really run as there are copies."""
+        found = {}
+        for (place, runnable), answer in zip(
+            tried.items(), self._prepared(list(tried.values())), strict=True
+        ):
+            # It has run once there: what the runtime refuses must not end a block later.
+            if isinstance(answer, LwprofError) or answer.optimised is None:
+                continue
+            kernels = onnxruntime_kernels(graphs[place], _parse(answer.optimised))
+            if [k.workload.key for k in kernels].count(place[0]) == place[1]:
+                found[place] = runnable
+        return found
+
+    def _runnables(self, graphs: Sequence[Any]) -> list[Runnable]:
         from lwprof.profiler.graph import input_specs
 
-        blob = self.agent.put(graph.proto.SerializeToString())
+        blobs = self.agent.put_all([graph.proto.SerializeToString() for graph in graphs])
         # Equal copies must stay copies.
         options = {**self.settings.runtime_options(self.threads),
                    "disabled_optimizers": ["CommonSubexpressionElimination"]}  # fmt: skip
-        return Runnable(blob, input_specs(graph), options)
+        return [
+            Runnable(blob, input_specs(graph), options)
+            for blob, graph in zip(blobs, graphs, strict=True)
+        ]
 
     def visits(
         self, keys: Sequence[str], small: Iterable[str], rng: random.Random
@@ -232,6 +250,32 @@ def _central(script: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, 
         name: float(central_mean(np.concatenate(reading.slices_s(script, record, name))))
         for name in names
     }
+
+
+def _model_of(workload: Workload, copies: int | None = None) -> Any:
+    """The graph of a workload alone, or of several copies in a row."""
+    from lwprof.profiler.graph import read
+
+    model = (workload.to_model() if copies is None
+             else workload.to_model(copies=copies, topology="chain"))  # fmt: skip
+    return read(model, name=workload.key)
+
+
+def _only_kernel(workload: Workload, graph: Any, answer: Prepared | LwprofError) -> str:
+    """The name under which a lone kernel runs.
+
+    Raises:
+        LwprofError: the runtime refuses it, or makes something else of it.
+    """
+    if isinstance(answer, LwprofError):
+        raise answer
+    if answer.optimised is None:
+        raise LwprofError("the runtime gave no optimised graph for this kernel alone")
+    kernels = onnxruntime_kernels(graph, _parse(answer.optimised))
+    nodes = [k.runtime_node for k in kernels if k.workload.key == workload.key]
+    if len(nodes) != 1:
+        raise LwprofError("alone, the runtime makes another kernel of it")
+    return nodes[0]
 
 
 def _parse(data: bytes) -> Any:

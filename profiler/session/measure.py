@@ -71,8 +71,7 @@ class Campaign:
                 self._first(model)
             while visits := self._round():
                 self.runner.rng.shuffle(visits)
-                for arm, subject, script in visits:
-                    self.runner.execute(arm, subject, script)
+                self.runner.execute_all(visits)
                 self._look()
                 self._report()
             for model in self.models if self.effort.sustained_s else []:
@@ -131,9 +130,7 @@ class Campaign:
         if not open_keys:
             return []
         small = small_kernels(done, self.bench) if done else set()
-        for key in small:
-            if self.bench.singles[key].few is None and key not in self.bench.single_only:
-                self.bench.add_copies(key)
+        self.bench.add_copies(sorted(small))
         return [
             ("isolated", VISITS, scripts.isolated(kernels, slopes, self.chains, self.affinity))
             for kernels, slopes in self.bench.visits(open_keys, small, self.runner.rng)

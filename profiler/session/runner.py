@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,10 @@ Progress = Callable[[str, float, float], None]
 """Called with what is being done, device seconds spent, and device seconds expected."""
 
 
+Visit = tuple[str, str, Mapping[str, Any]]
+"""A block to be run: arm, subject, script."""
+
+
 class BudgetSpent(Exception):
     """The device time that was asked for is used up. Never reaches the user."""
 
@@ -36,6 +40,7 @@ class Runner:
         spent_s: device time used so far, blocks of an interrupted run included.
         sequence: number of the next block in the run.
         guard: keeps blocks from beginning on a device that is hot or throttled.
+        queued: block that the device was told to begin by itself.
         highest: highest clock and highest allowed clock seen in the run's windows, Hz.
     """
 
@@ -50,6 +55,7 @@ class Runner:
     sequence: int = 0
     done: list[Block] = field(default_factory=list)
     guard: Guard | None = None
+    queued: str | None = None
     highest: dict[str, float] = field(default_factory=dict)
 
     def recall(self) -> None:
@@ -76,13 +82,44 @@ class Runner:
         """Finished blocks of one arm of one subject, in the order in which they ran."""
         return [b for b in self.done if b.arm == arm and b.subject == subject]
 
+    def execute_all(self, visits: Sequence[Visit]) -> None:
+        """Runs blocks in the order given and stores each.
+
+        Where the device can, it begins the next one while the last one's record travels and is
+        stored, so that it does not wait for the link.
+
+        Raises:
+            BudgetSpent, DeviceError: as in ``execute``; blocks before stay stored.
+        """
+        queued = False
+        for place, (arm, subject, script) in enumerate(visits):
+            then = visits[place + 1] if place + 1 < len(visits) and self._goes_on() else None
+            self.execute(arm, subject, script, needed=queued, then=then)
+            queued = then is not None
+
+    def _goes_on(self) -> bool:
+        """Whether another block will fit behind the next one, and nothing need be waited for."""
+        if not getattr(self.agent, "queues", False) or not self.done:
+            return False
+        last = self.done[-1].payload["record"]
+        after = (last.get("environment") or {}).get("after") or {}
+        calm = self.guard is None or not self.guard.reasons(after)
+        return calm and self.spent_s + float(last.get("duration_s", 0.0)) < self.budget_s
+
     def execute(
-        self, arm: str, subject: str, script: Mapping[str, Any], *, needed: bool = False
+        self,
+        arm: str,
+        subject: str,
+        script: Mapping[str, Any],
+        *,
+        needed: bool = False,
+        then: Visit | None = None,
     ) -> Block:
         """Runs one block and stores it.
 
         Args:
             needed: run it even when the budget is spent: without it there is no result.
+            then: the next one, which the device may begin by itself.
 
         Raises:
             BudgetSpent: the device time is used up; nothing was run.
@@ -90,13 +127,23 @@ class Runner:
         """
         if self.spent_s >= self.budget_s and not needed:
             raise BudgetSpent
-        if self.guard is not None:
+        if self.guard is not None and not self._began(script):
             self.guard.before(
                 lambda: self.agent.state().to_json(),
                 tell=lambda text: self.progress(text, self.spent_s, self.budget_s),
             )
-        noted = {**script, "note": {"run": self.run.run_id, "arm": arm, "subject": subject}}
-        return self._keep(arm, subject, noted, self._attempt(noted))
+        noted = self._noted(arm, subject, script)
+        follower = None if then is None else self._noted(*then)
+        record = self._attempt(noted, follower)
+        self.queued = None if follower is None else str(follower["id"])
+        return self._keep(arm, subject, noted, record)
+
+    def _noted(self, arm: str, subject: str, script: Mapping[str, Any]) -> dict[str, Any]:
+        return {**script, "note": {"run": self.run.run_id, "arm": arm, "subject": subject}}
+
+    def _began(self, script: Mapping[str, Any]) -> bool:
+        """Whether the device has begun a block by itself; its flags speak for it."""
+        return self.queued is not None and self.queued == str(script["id"])
 
     def _keep(
         self, arm: str, subject: str, script: Mapping[str, Any], record: Mapping[str, Any]
@@ -120,10 +167,14 @@ class Runner:
         self.done.append(block)
         return block
 
-    def _attempt(self, script: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _attempt(
+        self, script: Mapping[str, Any], then: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
         for attempt in range(_RETRIES):
             try:
-                return self.agent.run_block(script).to_json()
+                if then is None:
+                    return self.agent.run_block(script).to_json()
+                return self.agent.run_block(script, then=then).to_json()
             except DeviceTransient:
                 if attempt == _RETRIES - 1:
                     raise
