@@ -118,6 +118,12 @@ class Budget:
         if len(trials.codes):
             self._keep(trials.codes, trials.merits, trials.violations, self._hash(trials.codes))
 
+    def is_new(self, codes: Codes) -> NDArray[np.bool_]:
+        """(n,): codes that were never evaluated; the second of two equal ones is not new."""
+        found = np.zeros(len(codes), dtype=bool)
+        found[self._fresh(self._hash(codes))] = True
+        return found
+
     def evaluate(self, codes: Codes) -> tuple[Floats, Floats]:
         """(merits, violations), each (n,).
 

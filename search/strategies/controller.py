@@ -17,7 +17,7 @@ from lwprof.errors import MissingExtra
 from lwprof.predictors.space import Codes, Floats
 from lwprof.search.problem import Budget, scores
 
-HIDDEN, BATCH, RATE, ENTROPY = 48, 16, 1.5e-2, 1e-2
+HIDDEN, DRAWN, BATCH, RATE, ENTROPY = 48, 64, 8, 2e-2, 1e-2
 Reward = Callable[[Floats, Floats, Floats], Floats]
 
 
@@ -71,7 +71,10 @@ def _climb(torch: Any, budget: Budget, reward: Reward) -> None:
     optimiser = torch.optim.Adam(policy.parameters(), lr=RATE)
     seen: list[float] = []
     while True:
-        codes, logs, entropy = policy.draw(BATCH)
+        codes, logs, entropy = policy.draw(DRAWN)
+        # Draws that are known already would teach what is known: the new ones come first.
+        rows = np.argsort(~budget.is_new(codes), kind="stable")[:BATCH]
+        codes, logs = codes[rows], logs[torch.as_tensor(rows)]
         merits, violations = budget.evaluate(codes)
         earned = reward(merits, violations, budget.problem.constraints.relative(codes))
         seen.extend(earned.tolist())

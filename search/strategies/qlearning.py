@@ -11,8 +11,8 @@ import numpy as np
 from lwprof.predictors.space import Codes, Floats
 from lwprof.search.problem import Budget
 
-RATE, REPLAYED, BATCH = 0.1, 128, 8
-GREEDY_FROM = 0.7
+RATE, REPLAYED, DRAWN, BATCH = 0.2, 96, 48, 8
+GREEDY_FROM = 0.5
 """Share of the budget over which ε falls from 1 to its least."""
 LEAST = 0.1
 
@@ -21,28 +21,28 @@ def qlearning(budget: Budget, rng: np.random.Generator) -> None:
     """Learns the value of each choice after each choice."""
     choices = np.asarray(budget.problem.space.choices)
     values = np.full((len(choices), choices.max(), choices.max()), np.nan)
-    past_codes: list[Codes] = []
     while True:
         spent = 1 - budget.left / budget.evaluations
         epsilon = max(LEAST, 1 - spent / GREEDY_FROM)
         codes = _episodes(values, choices, epsilon, rng)
+        # Episodes that are known already would teach what is replayed anyway.
+        codes = codes[np.argsort(~budget.is_new(codes), kind="stable")[:BATCH]]
         budget.evaluate(codes)
-        past_codes.extend(codes)
         trials = budget.trials()
         rows, reward = _replay(trials.codes, trials.merits, trials.violations, rng)
         _learn(values, choices, rows, reward)
 
 
 def _episodes(values: Floats, choices: Codes, epsilon: float, rng: np.random.Generator) -> Codes:
-    codes = np.zeros((BATCH, len(choices)), dtype=np.int64)
-    before = np.zeros(BATCH, dtype=np.int64)
+    codes = np.zeros((DRAWN, len(choices)), dtype=np.int64)
+    before = np.zeros(DRAWN, dtype=np.int64)
     for block, options in enumerate(choices):
         known = values[block, before, :options]
         # What was never tried counts as the average of what was.
         mean = np.nan_to_num(np.nanmean(known)) if np.isfinite(known).any() else 0.0
         guess = np.where(np.isnan(known), mean, known) + 1e-9 * rng.random(known.shape)
-        drawn = rng.integers(0, options, size=BATCH)
-        codes[:, block] = np.where(rng.random(BATCH) < epsilon, drawn, np.argmax(guess, axis=1))
+        drawn = rng.integers(0, options, size=DRAWN)
+        codes[:, block] = np.where(rng.random(DRAWN) < epsilon, drawn, np.argmax(guess, axis=1))
         before = codes[:, block]
     return codes
 
