@@ -76,7 +76,7 @@ def apply_one(
     try:
         # ONNX Runtime's own operators, as quantisers use them, are shaped from the inputs.
         changed = materialise(read(done.model, name=f"{graph.name}+{transform.id}"))
-        error = relative_error(reference, outputs(changed.proto, data))
+        moved = relative_error(reference, outputs(changed.proto, data))
     except ModelError as refused:
         return Candidate(transform, done, None, f"the runtime refuses the result: {refused}")
-    return Candidate(transform, done, changed, None, error)
+    return Candidate(transform, done, changed, None, moved)

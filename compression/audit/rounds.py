@@ -76,7 +76,7 @@ def script(
              "n": None, "slice_s": _SLICE_S, "order": "abba", "max_s": 120.0},
             {"do": "unload", "worker": 0, "session": name},
         ]  # fmt: skip
-    worker = {"affinity": list(affinity) or None, "nice": None, "env": {}}
+    worker: dict[str, Any] = {"affinity": list(affinity) or None, "nice": None, "env": {}}
     return {"id": uuid.uuid4().hex, "workers": [worker], "steps": steps}
 
 

@@ -110,7 +110,8 @@ def _predicted(
     baseline = pricing.latency(graph)
     chain = None
     if wanted.latency_s is not None:
-        chain = _chain(graph, wanted, data, pricing, baseline and baseline.value, {})
+        start = None if baseline is None else baseline.value
+        chain = _chain(graph, wanted, data, pricing, start, {})
     model = pricing.model
     context = model.context.to_json() if model is not None else {}
     return AuditResult(

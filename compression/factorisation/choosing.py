@@ -104,7 +104,8 @@ def _priced(draft: Draft, layer: Layer, factors: Factors) -> str | None:
         return None
     whole = alone(draft.rewriting, layer)
     parts = Rewriting(read(whole))
-    target = [*conv_layers(parts), *dense_layers(parts)][0]
+    layers: list[Layer] = [*conv_layers(parts), *dense_layers(parts)]
+    target = layers[0]
     write(parts, target, factors)
     before, after = price(whole), price(parts.finish())
     if after < before:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lwprof.compression.layers import ConvLayer, conv_layers, dense_layers
+from lwprof.compression.layers import ConvLayer, DenseLayer, conv_layers, dense_layers
 from lwprof.compression.rewriting import Rewriting
 from lwprof.compression.transform import Draft, Transform
 
@@ -182,7 +182,9 @@ def _code(draft: Draft, code: Callable[[Any, bool], Coded], *, ends: bool) -> No
         ends: whether the first and the last layer are coded too; binary networks keep them.
     """
     rewriting = draft.rewriting
-    layers = [*conv_layers(rewriting), *dense_layers(rewriting)]
+    layers: list[ConvLayer | DenseLayer] = [
+        *conv_layers(rewriting), *dense_layers(rewriting)
+    ]  # fmt: skip
     total = 8 * sum(array.nbytes for array in _stored(rewriting))
     kept = {layers[0].node.name, layers[-1].node.name} if layers and not ends else set()
     done: set[str] = set()
@@ -205,7 +207,7 @@ def _code(draft: Draft, code: Callable[[Any, bool], Coded], *, ends: bool) -> No
 
 def _replace(rewriting: Rewriting, node: Any, weight: Any, values: Any) -> None:
     """Stores new numbers for a node's weight the way round that the node has it."""
-    old = rewriting.constant(node.input[1])
+    old: Any = rewriting.constant(node.input[1])
     turned = values.T if old.shape != values.shape or not _same(old, weight) else values
     array = np.ascontiguousarray(turned).astype(old.dtype)
     fresh = rewriting.add_constant(array, f"{node.name}.coded")

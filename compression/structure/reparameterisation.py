@@ -68,7 +68,7 @@ def _terms(rewriting: Rewriting, root: Any) -> tuple[list[Any], list[str]]:
     adds, leaves, waiting = [root], [], list(root.input)[::-1]
     while waiting:
         name = waiting.pop()
-        maker = rewriting.producer(name)
+        maker: Any = rewriting.producer(name)
         same = maker is not None and rewriting.shape(name) == rewriting.shape(root.output[0])
         if same and maker.op_type == "Add" and rewriting.is_private(name):
             adds.append(maker)
