@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lwprof.predictors.space import Space
 
 QUANTITIES = ("latency_s", "peak_memory_bytes")
+REMEMBERED = 256
+"""Graphs whose kernels a cost model keeps in mind."""
 SCHEMA = "lwprof.prediction/1"
 SOURCES = ("measured", "interpolated", "predicted", "extrapolated")
 """Where a kernel's cost can come from, the most trusted first."""
@@ -155,6 +157,7 @@ class LookupCostModel:
         self.device = device
         self.context = context
         self._store = store
+        self._made: dict[str, list[KernelName]] = {}
 
     def predict(self, models: Any) -> Costs:
         """Latency and peak memory of models, each the sum over its kernels and the gap.
@@ -273,10 +276,18 @@ class LookupCostModel:
                 f"{graph.name}: which kernels the runtime on {self.device!r} makes of it is "
                 f"unknown: run lwprof measure {graph.name} --device {self.device}"
             )
-        from lwprof.profiler.session.kernels import kernels_on_host
+        # Asking the runtime takes a second, looking up a millisecond: searches ask often.
+        key = graph.key or graph.sha256
+        if key not in self._made:
+            from lwprof.profiler.session.kernels import kernels_on_host
 
-        return [KernelName(k.workload.key, tuple(k.operators), tuple(k.nodes), k.workload)
-                for k in kernels_on_host(graph, self.context.runtime)]  # fmt: skip
+            if len(self._made) >= REMEMBERED:
+                self._made.pop(next(iter(self._made)))
+            self._made[key] = [
+                KernelName(k.workload.key, tuple(k.operators), tuple(k.nodes), k.workload)
+                for k in kernels_on_host(graph, self.context.runtime)
+            ]
+        return self._made[key]
 
     def _gap(self, kernels: int, graph: Graph) -> tuple[Estimate, str]:
         """What a network of so many kernels costs besides them, and its origin."""
