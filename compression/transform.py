@@ -127,6 +127,7 @@ class Transform:
         equivalence: what it promises of the outputs.
         applies_to: which operators, in words.
         rewrite: works on a draft; changes nothing where nothing fits.
+        prices: whether it asks the cost model layer by layer: an audit gives it one.
     """
 
     id: str
@@ -135,6 +136,7 @@ class Transform:
     equivalence: Equivalence
     applies_to: str
     rewrite: Callable[[Draft], None] = field(repr=False)
+    prices: bool = False
 
     def apply(self, model: Any, given: Given | None = None) -> Transformed:
         """Applies the transform to a model; the model itself is left unchanged.

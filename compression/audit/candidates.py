@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lwprof.compression.running import Feed, outputs, random_feeds, relative_error
@@ -47,19 +47,22 @@ def apply_all(
     given: Given,
     feeds: Sequence[Feed] | None = None,
     tell: Callable[[str, int, int], None] = lambda *_: None,
+    price: Callable[[Any], float] | None = None,
 ) -> list[Candidate]:
     """Applies each transform to the model, alone, and runs the results on the host.
 
     Args:
         feeds: data on which outputs are compared; None: calibration data, else random.
         tell: called with a transform's id, its place and their number.
+        price: seconds of a model, for transforms that ask layer by layer.
     """
     data = list(feeds if feeds is not None else given.data) or random_feeds(graph, 2, given.seed)
     reference = outputs(graph.proto, data)
     found = []
     for place, transform in enumerate(transforms):
         tell(transform.id, place, len(transforms))
-        found.append(apply_one(graph, transform, given, data, reference))
+        own = replace(given, price=price) if transform.prices else given
+        found.append(apply_one(graph, transform, own, data, reference))
     return found
 
 

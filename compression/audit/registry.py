@@ -26,7 +26,7 @@ def transforms(ids: Iterable[str] | None = None) -> tuple[Transform, ...]:
 
 def _all() -> tuple[Transform, ...]:
     from lwprof.compression.factorisation import matrices, responses, tensors
-    from lwprof.compression.quantisation import coding, precision
+    from lwprof.compression.quantisation import coding, mixed, precision
     from lwprof.compression.structure import (
         batch_norm,
         merging,
@@ -46,5 +46,11 @@ def _all() -> tuple[Transform, ...]:
         substitution.DEPTHWISE_SEPARABLE, *substitution.GROUPS, substitution.GHOST,
         substitution.SMALL_KERNELS, substitution.POINTWISE_REDUCTION, substitution.CONCAT_TO_ADD,
     )  # fmt: skip
-    codes = (coding.DEEP_COMPRESSION, coding.BINARY, coding.TERNARY, coding.XNOR)
+    codes = (
+        mixed.MIXED_PRECISION,
+        coding.DEEP_COMPRESSION,
+        coding.BINARY,
+        coding.TERNARY,
+        coding.XNOR,
+    )
     return (*equal, *bits, *codes, *factors, *substitutes)

@@ -99,7 +99,7 @@ def _applied(
     def tell(name: str, place: int, count: int) -> None:
         progress(f"applying {name}", float(place), float(count))
 
-    found = apply_all(graph, wanted.transforms, wanted.given, data, tell)
+    found = apply_all(graph, wanted.transforms, wanted.given, data, tell, pricing.seconds())
     return [Line(c, pricing.latency(c.graph) if c.graph else None) for c in found], data
 
 
