@@ -1,7 +1,7 @@
 """Regularised evolution (arXiv 1802.01548): the oldest die, whatever their merit.
 
 Tournaments, mutations and evaluations are made for a batch of children at a time; a population
-of p with batches of p / 4 behaves as the original with children evaluated in parallel.
+of p with batches of p / 8 behaves as the original with children evaluated in parallel.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 from lwprof.predictors.space import Codes, Floats
 from lwprof.search.problem import Budget, Trials, scores
 
-TOURNAMENT = 0.25
+TOURNAMENT = 0.5
 MUTATION = 0.1
 RETRIES = 6
 
 
 def evolution(budget: Budget, rng: np.random.Generator) -> None:
     """Ageing population; tournaments decide by feasibility first, then by merit."""
-    size = int(np.clip(budget.evaluations // 10, 8, 1024))
+    size = int(np.clip(budget.evaluations // 20, 8, 1024))
     batch = max(1, size // 8)
     codes, score = opening(budget, size, rng)
     rounds = int(np.ceil(size / batch))
