@@ -84,6 +84,8 @@ class Pruner:
             steps.append(step)
             if self._fits(step) and (good is None or self._value(step) > self._value(good)):
                 good = step
+            if kept.all() and self._fits(step):
+                break  # the whole network meets the limit
             if self.measure is None or self._value(step) >= LOWEST * self.limit and good is step:
                 break
             if len(steps) > 1 and steps[-1].widths == steps[-2].widths:

@@ -49,6 +49,12 @@ def test_budgets_are_met_as_measured_and_used(share: float) -> None:
     assert shapes == [(1, 1000)]
 
 
+def test_a_budget_that_is_met_already_removes_nothing() -> None:
+    result = pruner(1.0).run()
+    assert result.after is not None and result.after.widths == result.before.widths
+    assert len(result.steps) == 1
+
+
 def test_an_infeasible_budget_is_answered_with_what_can_be_reached() -> None:
     result = pruner(1.5e-4).run()
     assert not result.feasible and result.model is None
