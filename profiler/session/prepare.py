@@ -172,6 +172,5 @@ def _check_precision(graph: Graph, precision: str | None) -> None:
     if precision != "int8" and precision in floats and not floats & {"int8", "uint8"}:
         return
     raise UsageError(
-        f"{graph.name} is not a {precision} model: "
-        f"give a file that is, or drop --precision"
+        f"{graph.name} is not a {precision} model: give a file that is, or drop --precision"
     )
