@@ -160,13 +160,14 @@ def host(given: dict[str, Any]) -> int:
             for _, record in agent.leftovers():
                 note(record)
             sha = agent.put(json.dumps({"sleep": _RUN_S}).encode())
-            for name, number in wanted.items():
-                if name in noted(ledger):
-                    continue
-                block = script(load(sha), timed(["plain"], n=2 + number), block_id=name)
+            done = noted(ledger)
+            left = {name: number for name, number in wanted.items() if name not in done}
+            blocks = [script(load(sha), timed(["plain"], n=2 + number), block_id=name)
+                      for name, number in left.items()]  # fmt: skip
+            for block, then in zip(blocks, [*blocks[1:], None], strict=True):
                 for attempt in range(5):
                     try:
-                        note(agent.run_block(block))
+                        note(agent.run_block(block, then=then))
                         break
                     except DeviceTransient:
                         if attempt == 4:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lwprof.errors import UsageError
 from lwprof.profiler.graph import Graph
 from lwprof.profiler.session import blocks as reading
-from lwprof.profiler.session import scripts
+from lwprof.profiler.session import energy as joules
+from lwprof.profiler.session import energy_gate, scripts
+from lwprof.profiler.session.energy_result import ModelEnergy
+from lwprof.profiler.session.guard import guard_for
 from lwprof.profiler.session.link import Link
 from lwprof.profiler.session.options import Effort, Settings
 from lwprof.profiler.session.prepare import Prepared, prepare
@@ -50,6 +52,8 @@ class ComparisonResult:
     Attributes:
         verdict: "same", "different" or "unfit"; ``reason`` says why where unfit.
         ratio: latency of B over A.
+        energy_ratio: joules of B over A; measured where a gate asks for it.
+        energy: of each arm then, with its scope.
         memory_ratio: peak memory of B over A; None where the device does not tell.
         margin: half-width of the band that counts as the same, as a fraction.
         minimum_detectable_effect: smallest relative change that this many pairs at this
@@ -72,6 +76,8 @@ class ComparisonResult:
     gates: Mapping[str, Mapping[str, Any]]
     device: str
     duration_s: float
+    energy_ratio: Estimate | None = None
+    energy: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def gate(self) -> str | None:
@@ -89,7 +95,7 @@ class ComparisonResult:
             "ratio": self.ratio.to_json(),
             "ratios": {
                 "latency_s": self.ratio.to_json(),
-                "energy_j": None,
+                "energy_j": self.energy_ratio and self.energy_ratio.to_json(),
                 "peak_memory_bytes": self.memory_ratio and self.memory_ratio.to_json(),
             },
             "margin": self.margin,
@@ -101,6 +107,9 @@ class ComparisonResult:
             "b": dict(self.b),
             "duration_s": self.duration_s,
         }
+        if self.energy:
+            out["a"] |= self.energy[0]
+            out["b"] |= self.energy[1]
         if self.gates:
             out["gate"] = {"outcome": self.gate, **{k: dict(v) for k, v in self.gates.items()}}
         return out
@@ -127,27 +136,36 @@ def compare(
     Raises:
         UsageError: a gate on energy where the device has no sensor.
     """
+    meter = None
     if gates and "energy" in gates:
-        raise UsageError(
-            f"device {link.name!r} has no energy sensor, so an energy gate cannot be decided: "
-            "drop --gate energy or use a device with a sensor (lwprof devices doctor)"
-        )
+        meter = joules.meter_for(link.agent, a.settings, replace(effort, energy=True))
     started = time.monotonic()
     arms = (a, b)
     prepared = [prepare(link.agent, arm.graph, arm.settings, link.threads(arm.settings))
                 for arm in arms]  # fmt: skip
     contexts = [link.context(arm.settings, link.threads(arm.settings)) for arm in arms]
     request = {"kind": "compare", "models": [p.graph.sha256 for p in prepared],
-               "contexts": [c.key for c in contexts], "margin": margin}  # fmt: skip
+               "contexts": [c.key for c in contexts], "margin": margin,
+               **({} if meter is None else {"energy": meter.scope()["rails"]})}  # fmt: skip
     store.put_device(link.stored_device())
     store.put_context(contexts[1])
     run = link.begin(store, "compare", request, contexts[0], fresh=effort.fresh)
     add_subjects(store, {p.graph.sha256: p.graph.name for p in prepared}, {})
-    runner = Runner(link.agent, store, run, contexts[0], effort.budget_s,
-                    random.Random(seed), progress)  # fmt: skip
+    share = 1.0 if meter is None else joules.LATENCY_SHARE
+    runner = Runner(link.agent, store, run, contexts[0], share * effort.budget_s,
+                    random.Random(seed), progress,
+                    guard=guard_for(link.agent, link.device.board))  # fmt: skip
     runner.recall()
     comparison = _measure_pairs(runner, prepared, link, margin)
     pairs = runner.blocks(_PAIR, prepared[0].graph.sha256)
+    energies: list[ModelEnergy] = []
+    if meter is not None:
+        runner.budget_s = effort.budget_s
+        energies = energy_gate.both(runner, meter, link.affinity, [
+            (p.graph.name, p.graph.sha256, p.runnable, seconds)
+            for p, seconds in zip(prepared, _pilots(runner, prepared, link), strict=True)
+        ])  # fmt: skip
+    energy_ratio = energy_gate.ratio_of(*energies) if energies else None
     store.finish_run(run.run_id)
     sides = [_side(p, c, pairs, index) for index, (p, c) in
              enumerate(zip(prepared, contexts, strict=True))]  # fmt: skip
@@ -163,17 +181,29 @@ def compare(
         flags=tuple(sorted({flag for block in pairs for flag in block.flags})),
         a=sides[0],
         b=sides[1],
-        gates=decide_gates(comparison.ratio, gates or {}),
+        gates=decide_gates(comparison.ratio, gates or {}, energy_ratio),
         device=link.name,
         duration_s=time.monotonic() - started,
+        energy_ratio=energy_ratio,
+        energy=tuple(found.to_json() for found in energies),
     )
 
 
-def decide_gates(ratio: Estimate, gates: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """The outcome of each latency gate: fails only when the whole interval lies beyond it."""
-    return {
-        name: {"limit": 1 + limit, "outcome": gate(ratio, limit)} for name, limit in gates.items()
-    }
+def decide_gates(
+    ratio: Estimate, gates: Mapping[str, float], energy: Estimate | None = None
+) -> dict[str, dict[str, Any]]:
+    """The outcome of each gate: fails only when the whole interval lies beyond it.
+
+    Args:
+        ratio: of latency; ``energy``: of energy, None where it could not be measured, which
+            leaves its gate undecided.
+    """
+    found = {}
+    for name, limit in gates.items():
+        seen = energy if name == "energy" else ratio
+        outcome = "undecided" if seen is None else gate(seen, limit)
+        found[name] = {"limit": 1 + limit, "outcome": outcome}
+    return found
 
 
 def _measure_pairs(

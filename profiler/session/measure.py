@@ -31,6 +31,7 @@ ISOLATED_BLOCKS = 8
 # A kernel already known this precisely, relative to its latency, is not measured again.
 _PRECISE = 0.05
 _PILOT = "pilot"
+_MOST_BLOCK_S = 3.0
 
 OVERHEAD = "runtime-overhead"
 """Subject key of what a call and the gap between kernels cost in a context."""
@@ -62,6 +63,7 @@ class Campaign:
     chains: dict[str, scripts.Runnable]
     wanted: list[str] = field(default_factory=list)
     spent: bool = False
+    least_s: float = 0.0
 
     def measure(self) -> None:
         """Visits until every model is known well enough or the budget is spent."""
@@ -87,6 +89,11 @@ class Campaign:
             done = [self.runner.execute(_PILOT, model.key, script, needed=True)]
         view = reading.end_to_end(done[0].payload["script"], done[0].payload["record"])
         model.latency_s = float(np.median(view.times_s))
+        if getattr(self.runner.agent, "queues", False):
+            # A far board's processes take long to start: one is then used for as long.
+            record = done[0].payload["record"]
+            starting = float(record["duration_s"]) - float(view.times_s.sum())
+            self.least_s = max(self.least_s, min(_MOST_BLOCK_S, 1.5 * starting))
         self._look()
 
     def _first(self, model: Measured) -> None:
@@ -110,12 +117,14 @@ class Campaign:
         for model in self.models:
             runnable, latency = model.prepared.runnable, model.latency_s
             if not model.end_to_end_done:
-                script = scripts.end_to_end(runnable, latency, self.affinity)
+                script = scripts.end_to_end(runnable, latency, self.affinity, self.least_s)
                 visits.append(("end_to_end", model.key, script))
             done = len(self.runner.blocks("in_context", model.key))
             if self.effort.kernels and done < self.effort.in_context_blocks:
                 nodes = len(model.prepared.kernels)
-                script = scripts.in_context(runnable, self.chains, latency, nodes, self.affinity)
+                script = scripts.in_context(
+                    runnable, self.chains, latency, nodes, self.affinity, self.least_s
+                )
                 visits.append(("in_context", model.key, script))
         return visits + self._isolated_visits()
 
@@ -131,8 +140,13 @@ class Campaign:
             return []
         small = small_kernels(done, self.bench) if done else set()
         self.bench.add_copies(sorted(small))
+        visit_s = max(scripts.VISIT_S, self.least_s / max(1, min(40, len(open_keys))))
         return [
-            ("isolated", VISITS, scripts.isolated(kernels, slopes, self.chains, self.affinity))
+            (
+                "isolated",
+                VISITS,
+                scripts.isolated(kernels, slopes, self.chains, self.affinity, visit_s),
+            )
             for kernels, slopes in self.bench.visits(open_keys, small, self.runner.rng)
         ]
 

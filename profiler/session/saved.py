@@ -11,6 +11,7 @@ import numpy as np
 
 from lwprof.errors import UsageError
 from lwprof.profiler.session.compare import ComparisonResult, decide_gates
+from lwprof.profiler.session.energy_gate import saved_ratio
 from lwprof.profiler.session.result import SCHEMA
 from lwprof.profiler.statistics import Estimate, compare_independent
 
@@ -28,8 +29,6 @@ def compare_saved(
     Raises:
         UsageError: a file is no such result, or holds several models.
     """
-    if "energy" in gates:
-        raise UsageError("these results hold no measured energy: drop --gate energy")
     sides = [_read(path) for path in (a, b)]
     logs = [np.log([block["median_s"] for block in model["blocks"] if not block["flags"]] or
                    [block["median_s"] for block in model["blocks"]])
@@ -37,6 +36,7 @@ def compare_saved(
     found = compare_independent(logs[0], logs[1], margin=margin)
     devices = [device for _, device, _ in sides]
     flags = ["not_interleaved"] + (["different_devices"] if devices[0] != devices[1] else [])
+    energy = saved_ratio(sides[0][0], sides[1][0]) if "energy" in gates else None
     return ComparisonResult(
         verdict=found.verdict or "unfit",
         reason=found.reason,
@@ -49,7 +49,8 @@ def compare_saved(
         flags=tuple(flags),
         a=_side(*sides[0]),
         b=_side(*sides[1]),
-        gates=decide_gates(found.ratio, gates),
+        gates=decide_gates(found.ratio, gates, energy),
+        energy_ratio=energy,
         device=devices[0] if devices[0] == devices[1] else " / ".join(devices),
         duration_s=0.0,
     )

@@ -17,7 +17,7 @@ _BLOCK_S = 0.2
 _MIN_ITERATIONS = 5
 _MAX_ITERATIONS = 2000
 _IN_CONTEXT_S = 0.4
-_VISIT_S = 0.02
+VISIT_S = 0.02
 _WARM_MIN_N = 3
 _WARM_MIN_S = 0.05
 # Each event is about 650 bytes of JSON that the device must parse: this many take it
@@ -81,12 +81,18 @@ def iterations(latency_s: float, seconds: float = _BLOCK_S) -> int:
     return max(_MIN_ITERATIONS, min(_MAX_ITERATIONS, wanted))
 
 
-def end_to_end(model: Runnable, latency_s: float, affinity: Sequence[int]) -> dict[str, Any]:
-    """One fresh process: load, first inference, warm up, time plain inferences."""
+def end_to_end(
+    model: Runnable, latency_s: float, affinity: Sequence[int], least_s: float = 0.0
+) -> dict[str, Any]:
+    """One fresh process: load, first inference, warm up, time plain inferences.
+
+    Args:
+        least_s: time them at least so long: a process that is slow to start is worth more.
+    """
     steps = [
         _load(0, "plain", model),
         _warm(0, ["plain"], latency_s),
-        _time(0, ["plain"], slices=1, n=iterations(latency_s)),
+        _time(0, ["plain"], slices=1, n=iterations(latency_s, max(_BLOCK_S, least_s))),
     ]
     return _block(1, steps, affinity)
 
@@ -97,6 +103,7 @@ def in_context(
     latency_s: float,
     nodes: int,
     affinity: Sequence[int],
+    least_s: float = 0.0,
 ) -> dict[str, Any]:
     """One fresh process in which a plain and a profiled session of the model alternate.
 
@@ -104,7 +111,7 @@ def in_context(
     the profiler's cost and the gap between kernels are known at the speed that the
     machine has at that moment.
     """
-    runs = round(_IN_CONTEXT_S / max(latency_s, 1e-7))
+    runs = round(max(_IN_CONTEXT_S, least_s) / max(latency_s, 1e-7))
     runs = max(6, min(runs, _PROFILER_EVENTS // max(1, nodes)))
     slices = min(20, runs)
     n = runs // slices
@@ -133,6 +140,7 @@ def isolated(
     slopes: Sequence[tuple[str, Runnable, Runnable]],
     chains: dict[str, Runnable],
     affinity: Sequence[int],
+    visit_s: float = VISIT_S,
 ) -> dict[str, Any]:
     """One fresh process that visits many single-kernel models, in the order given.
 
@@ -152,23 +160,23 @@ def isolated(
         steps += [_warm_chains(sessions), _time(0, sessions, slices=6, n=5)]
     for key, kernel in kernels:
         steps.append(_load(0, key, kernel, profile=True))
-        steps += _visit([key], slices=1)
+        steps += _visit([key], 1, visit_s)
         steps += [{"do": "profile", "worker": 0, "session": key},
                   {"do": "unload", "worker": 0, "session": key}]  # fmt: skip
     for key, few, many in slopes:
         pair_of = [f"{key}@few", f"{key}@many"]
         steps += [_load(0, pair_of[0], few), _load(0, pair_of[1], many)]
-        steps += _visit(pair_of, slices=6)
+        steps += _visit(pair_of, 6, visit_s)
         steps += [{"do": "unload", "worker": 0, "session": session} for session in pair_of]
     steps += [{"do": "profile", "worker": 0, "session": f"{name}+p"} for name in chains]
     return _block(1, steps, affinity)
 
 
-def _visit(sessions: list[str], slices: int) -> list[dict[str, Any]]:
+def _visit(sessions: list[str], slices: int, visit_s: float) -> list[dict[str, Any]]:
     return [
         {"do": "warm", "worker": 0, "sessions": sessions, "min_n": 2, "min_s": 0.002, "max_s": 2.0},
         {"do": "time", "worker": 0, "sessions": sessions, "slices": slices, "n": None,
-         "slice_s": _VISIT_S / slices, "order": "abba", "max_s": 10.0},
+         "slice_s": visit_s / slices, "order": "abba", "max_s": 10.0},
     ]  # fmt: skip
 
 

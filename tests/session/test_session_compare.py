@@ -40,7 +40,7 @@ def test_four_times_the_work_is_found_and_fails_the_gate(measured, tmp_path) -> 
 
 
 def test_an_energy_gate_without_a_sensor_is_refused(measured) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(UsageError, match="no energy sensor"):
+    with pytest.raises(UsageError, match="energy cannot be measured"):
         api.compare(str(measured.path), str(measured.path), gates={"energy": 0.1})
 
 
