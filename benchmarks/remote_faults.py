@@ -164,7 +164,7 @@ def host(given: dict[str, Any]) -> int:
             left = {name: number for name, number in wanted.items() if name not in done}
             blocks = [script(load(sha), timed(["plain"], n=2 + number), block_id=name)
                       for name, number in left.items()]  # fmt: skip
-            for block, then in zip(blocks, [*blocks[1:], None], strict=True):
+            for block, then in zip(blocks, [*blocks[1:], None], strict=False):
                 for attempt in range(5):
                     try:
                         note(agent.run_block(block, then=then))
