@@ -27,7 +27,11 @@ def number(value: Any) -> float | None:
 def quantity(value: Any, unit: str) -> Cell:
     """A bare number in the unit a person would use."""
     found = number(value)
-    return NOTHING if found is None else Cell(format_quantity(found, unit), found)
+    if found is None:
+        return NOTHING
+    if unit == "" and isinstance(found, int) and abs(found) < 10_000:
+        return Cell(str(found), found)
+    return Cell(format_quantity(found, unit), found)
 
 
 def estimate(data: Any, unit: str) -> Cell:

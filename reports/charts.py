@@ -45,7 +45,7 @@ def scale_of(values: Sequence[float], unit: str) -> tuple[float, str]:
 def frame(height: int, *, x: str, y: str = "", tips: Sequence[tuple[str, str]] = (),
           **options: Any) -> Any:  # fmt: skip
     """An empty figure in the house style: no toolbar, hover only."""
-    from bokeh.models import HoverTool, TapTool
+    from bokeh.models import HoverTool, NumeralTickFormatter, TapTool
     from bokeh.plotting import figure
 
     plot = figure(height=height, sizing_mode="stretch_width", toolbar_location=None, tools="",
@@ -55,8 +55,19 @@ def frame(height: int, *, x: str, y: str = "", tips: Sequence[tuple[str, str]] =
     if tips:
         plot.add_tools(HoverTool(tooltips=list(tips)), TapTool())
     for axis in (*plot.xaxis, *plot.yaxis):
+        axis.formatter = NumeralTickFormatter(format="0.[000]a")
         axis.axis_label_text_font_style = "normal"
     return plot
+
+
+def hover_only(plot: Any, glyphs: Any) -> None:
+    """Lets only these glyphs answer the pointer, not intervals or lines of reference."""
+    from bokeh.models import HoverTool, TapTool
+
+    for tool in plot.select({"type": HoverTool}):
+        tool.renderers = [glyphs]
+    for tool in plot.select({"type": TapTool}):
+        tool.renderers = [glyphs]
 
 
 def source(columns: Mapping[str, Sequence[Any]], *, linked: bool = False) -> Any:
@@ -69,21 +80,20 @@ def source(columns: Mapping[str, Sequence[Any]], *, linked: bool = False) -> Any
 
 def bars(names: Sequence[str], values: Sequence[float], lows: Sequence[float | None],
          highs: Sequence[float | None], unit: str, *, what: str, tips: Sequence[str] = (),
-         linked: bool = False) -> Any:  # fmt: skip
+         linked: bool = False, signed: bool = False) -> Any:  # fmt: skip
     """Horizontal bars with their intervals, the first on top.
 
     Args:
         names: (n,) of anything; drawn shortened, numbered to keep them apart.
         values, lows, highs: (n,) in SI units; an end that nothing bounds is None.
+        signed: values may be negative.
         tips: (n,) what stands beside the pointer; the names where empty.
     """
-    from bokeh.models import Whisker
-
     factor, shown = scale_of(values, unit)
     rows = [-index for index in range(len(names))]
     data = source({
         "y": rows, "value": [v * factor for v in values],
-        "low": [max(0.0, v if e is None else e) * factor for e, v in zip(lows, values, strict=True)],
+        "low": [(v if e is None else e if signed else max(0.0, e)) * factor for e, v in zip(lows, values, strict=True)],
         "high": [(v if e is None else e) * factor for e, v in zip(highs, values, strict=True)],
         "name": [label(t, 80) for t in (tips or names)],
         "text": [format_quantity(v, unit) for v in values],
@@ -91,16 +101,18 @@ def bars(names: Sequence[str], values: Sequence[float], lows: Sequence[float | N
     plot = frame(max(140, 60 + 20 * len(names)), x=f"{what}, {shown}" if shown else what,
                  tips=[("", "@name"), (what, "@text")],
                  y_range=(-len(names) + 0.4, 0.6))  # fmt: skip
-    plot.hbar(y="y", right="value", left=0, height=0.7, source=data, color=BLUE,
+    main = plot.hbar(y="y", right="value", left=0, height=0.7, source=data, color=BLUE,
               nonselection_alpha=0.35, selection_color=ORANGE)  # fmt: skip
-    plot.add_layout(Whisker(base="y", lower="low", upper="high", dimension="width", source=data,
-                            line_color=SOFT, upper_head=None, lower_head=None))  # fmt: skip
+    plot.segment("low", "y", "high", "y", source=data, color=SOFT, line_width=1.5,
+                 nonselection_alpha=0.35)  # fmt: skip
+    hover_only(plot, main)
     plot.yaxis.ticker = rows
     plot.yaxis.major_label_overrides = {
         row: label(name) for row, name in zip(rows, names, strict=True)
     }
     plot.ygrid.visible = False
-    plot.x_range.start = 0
+    if not signed:
+        plot.x_range.start = 0
     return plot
 
 
@@ -130,8 +142,6 @@ def points(xs: Sequence[float], ys: Sequence[float], names: Sequence[str], *, x:
            colours: Sequence[str] = (), log: bool = False, linked: bool = False,
            diagonal: bool = False) -> Any:  # fmt: skip
     """A scatter, with vertical intervals where given."""
-    from bokeh.models import Whisker
-
     axes = {"x_axis_type": "log", "y_axis_type": "log"} if log else {}
     columns: dict[str, Sequence[Any]] = {
         "x": xs, "y": ys, "name": [label(n, 80) for n in names],
@@ -146,11 +156,12 @@ def points(xs: Sequence[float], ys: Sequence[float], names: Sequence[str], *, x:
         ends = [min(*xs, *ys), max(*xs, *ys)]
         plot.line(ends, ends, color=SOFT, line_dash="dashed")
     if lows:
-        plot.add_layout(Whisker(base="x", lower="low", upper="high", source=data, line_color=SOFT,
-                                upper_head=None, lower_head=None))  # fmt: skip
-    plot.scatter("x", "y", source=data, size="size", color="colour", alpha=0.75,
+        plot.segment("x", "low", "x", "high", source=data, color=SOFT, line_width=1.5,
+                     nonselection_alpha=0.25)  # fmt: skip
+    main = plot.scatter("x", "y", source=data, size="size", color="colour", alpha=0.75,
                  selection_line_color=ORANGE, selection_line_width=3,
                  nonselection_alpha=0.25)  # fmt: skip
+    hover_only(plot, main)
     return plot
 
 

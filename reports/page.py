@@ -150,7 +150,7 @@ def render(page: Page) -> str:
     from lwprof import __version__
 
     charts = [chart for section in page.sections for chart in section.charts]
-    scripts = (bokeh_script(), _part("page.js")) if charts else (_part("page.js"),)
+    scripts = (_part("page.js"), bokeh_script()) if charts else (_part("page.js"),)
     return str(
         _environment()
         .get_template("page.html")

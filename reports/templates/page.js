@@ -16,7 +16,6 @@
         else if (model.type === "Grid") model.setv({grid_line_color: line});
         else if (model.type === "Legend") model.setv({label_text_color: ink});
         else if (model.type === "LabelSet") model.setv({text_color: ink});
-        else if (model.type === "Whisker") model.setv({line_color: ink});
       }
     }
   }
@@ -88,6 +87,7 @@
   async function draw() {
     for (const {id, item} of JSON.parse(document.getElementById("charts").textContent)) {
       const manager = await Bokeh.embed.embed_item(item);
+      await new Promise((next) => setTimeout(next));
       views.set(id, manager.roots[0] ?? Array.from(manager)[0]);
     }
     for (const box of document.querySelectorAll(".table[data-chart]")) {
@@ -101,5 +101,6 @@
     root.dataset.ready = String(Math.round(performance.now()));
   }
   theme();
-  draw();
+  root.dataset.interactive = String(Math.round(performance.now()));
+  addEventListener("DOMContentLoaded", draw);
 })();

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lwprof.profiler.kernels.workload import workload as workload
     from lwprof.profiler.session.result import MeasurementResult as MeasurementResult
     from lwprof.pruning import prune as prune
+    from lwprof.reporting import report as report
     from lwprof.searching import search_architectures as search_architectures
     from lwprof.torch_export import from_torch as from_torch
 
@@ -44,6 +45,7 @@ _PUBLIC = {
     "predict": "lwprof.api",
     "predictors": None,
     "prune": "lwprof.pruning",
+    "report": "lwprof.reporting",
     "search": None,
     "search_architectures": "lwprof.searching",
     "workload": "lwprof.profiler.kernels.workload",
@@ -52,7 +54,7 @@ _PUBLIC = {
 
 __all__ = [
     "CostMiss", "LwprofError", "MeasurementResult", "__version__", "audit", "compare", "cost_model",
-    "fit", "from_torch", "inspect", "measure", "predict", "predictors", "prune", "search",
+    "fit", "from_torch", "inspect", "measure", "predict", "predictors", "prune", "report", "search",
     "search_architectures",
     "workload", "zoo",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwprof.cli.choices import DURATION, FRACTION, InputShape, store_option
+from lwprof.cli.html import html_option, write_html
 from lwprof.cli.output import (
     check_writable,
     console,
@@ -70,6 +71,7 @@ _CALIBRATION_BYTES = 1 << 30
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option("--json", "json_path", help="Write lwprof.audit/1 to a file, or - for stdout.")
+@html_option
 @click.option("-o", "--output", "model_path", help="Write the chain's model to this .onnx file.")
 def command(model: str, **options: Any) -> None:
     """Apply every lightweight-design transform that fits a model, and say which pays.
@@ -82,7 +84,9 @@ def command(model: str, **options: Any) -> None:
     from lwprof.auditing import audit
 
     json_path, model_path = options.pop("json_path"), options.pop("model_path")
+    html_path = options.pop("html_path")
     check_writable(json_path)
+    check_writable(html_path)
     check_writable(model_path)
     if model_path and options["latency_s"] is None:
         raise UsageError("-o writes the model of a chain: give --latency as well")
@@ -95,6 +99,7 @@ def command(model: str, **options: Any) -> None:
         result = audit(model, calibration=calibration, progress=progress, **options)
     if json_path:
         write_json(result.to_json(), json_path)
+    write_html(result.to_json(), html_path)
     if model_path and result.chain is not None and result.chain.steps:
         Path(model_path).write_bytes(result.chain.model.SerializeToString())
     if json_path != "-":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwprof.cli.choices import DURATION, FRACTION, runtime_options, settings_from, store_option
+from lwprof.cli.html import html_option, write_html
 from lwprof.cli.output import check_writable, console, printable, progress_line, write_json
 from lwprof.errors import UsageError
 from lwprof.units import parse_fraction
@@ -50,6 +51,7 @@ _B_OPTIONS = ("runtime", "provider", "threads", "precision", "batch")
 @click.option("--fresh", is_flag=True, help="Do not resume an interrupted comparison.")
 @click.option("--seed", type=int, help="Seed of the visiting order.")
 @click.option("--json", "json_path", help="Write lwprof.comparison/1 to a file, or - for stdout.")
+@html_option
 def command(**options: Any) -> None:
     """Measure two models interleaved and say whether they differ.
 
@@ -61,7 +63,9 @@ def command(**options: Any) -> None:
     from lwprof.profiler.session.options import Effort
 
     json_path = options.pop("json_path")
+    html_path = options.pop("html_path")
     check_writable(json_path)
+    check_writable(html_path)
     gates = dict(_gate(text) for text in options["gates"])
     settings = settings_from(options)
     with progress_line() as progress:
@@ -80,10 +84,18 @@ def command(**options: Any) -> None:
         )
     if json_path:
         write_json(result.to_json(), json_path)
+    if html_path:
+        write_html(result.to_json(), html_path, **_sides(options["a"], options["b"]))
     if json_path != "-":
         show(result)
     if result.gate is not None:
         raise SystemExit(_EXIT[result.gate])
+
+
+def _sides(a: str, b: str) -> dict[str, str]:
+    """Two saved results, whose kernels the report can compare; nothing for two models."""
+    saved = a.endswith(".json") and b.endswith(".json")
+    return {"a": a, "b": b} if saved else {}
 
 
 def show(result: ComparisonResult) -> None:

@@ -22,6 +22,7 @@ _COMMANDS = {
         "lwprof.cli.predict",
         "Answer from tables and fitted predictors; touches no device.",
     ),
+    "report": ("lwprof.cli.report", "Write an HTML report that opens offline."),
     "search": ("lwprof.cli.search", "Find architectures within limits on a device."),
     "prune": ("lwprof.cli.prune", "Remove channels until a model meets a budget on a device."),
     "store": ("lwprof.cli.store", "Info, import, export, migrate and merge of measurements."),

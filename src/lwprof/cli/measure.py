@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwprof.cli.choices import DURATION, FRACTION, runtime_options, settings_from, store_option
+from lwprof.cli.html import html_option, write_html
 from lwprof.cli.output import (
     check_writable,
     console,
@@ -79,6 +80,7 @@ _SHOWN = 25
 @click.option("--seed", type=int, help="Seed of the visiting order.")
 @click.option("--all", "show_all", is_flag=True, help="Show every kernel.")
 @click.option("--json", "json_path", help="Write lwprof.measurement/1 to a file, or - for stdout.")
+@html_option
 @click.option("--trace", "trace_path", help="Write a Chrome/Perfetto trace of one run.")
 def command(**options: Any) -> None:
     """Measure models and their kernels on a device.
@@ -92,6 +94,8 @@ def command(**options: Any) -> None:
     from lwprof.profiler.session.options import Effort
 
     json_path, trace_path = options.pop("json_path"), options.pop("trace_path")
+    html_path = options.pop("html_path")
+    check_writable(html_path)
     check_writable(json_path)
     check_writable(trace_path)
     settings = settings_from(options)
@@ -124,6 +128,7 @@ def command(**options: Any) -> None:
             announce=lambda text: click.echo(text, err=True),
         )
     if len(devices) > 1:
+        write_html(fleet.to_json(), html_path)
         show_fleet(fleet, json_path, show_all=options["show_all"])
         return
     if fleet.failures:
@@ -133,6 +138,7 @@ def command(**options: Any) -> None:
         from lwprof.reports.trace import write_trace
 
         write_trace(result.models[0], trace_path)
+    write_html(result.to_json(), html_path)
     if json_path:
         write_json(result.to_json(), json_path)
     if json_path != "-":

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lwprof.cli.choices import context_options, store_option
+from lwprof.cli.html import html_option, write_html
 from lwprof.cli.output import (
     check_writable,
     console,
@@ -51,9 +52,11 @@ UNITS = {"latency_s": "s", "energy_j": "J", "peak_memory_bytes": "B"}
 @context_options
 @store_option
 @click.option("--json", "json_path", help="Write lwprof.prune/1 to a file, or - for stdout.")
+@html_option
 def command(model: str, latency: str | None, energy: str | None, memory: str | None,
             calibration: str | None, recover: str | None, evaluate: str | None, budget: str,
-            json_path: str | None, store_url: str | None, **options: Any) -> int:  # fmt: skip
+            json_path: str | None, html_path: str | None, store_url: str | None,
+            **options: Any) -> int:  # fmt: skip
     """Prune MODEL to a budget on a device: measured, unless --predict-only.
 
     Exits 3 where the budget cannot be met; the smallest value that can is printed.
@@ -63,7 +66,7 @@ def command(model: str, latency: str | None, energy: str | None, memory: str | N
     from lwprof.compression.pruning.script import load_function
     from lwprof.pruning import prune, read_calibration
 
-    for path in (json_path, options["output"], options["state"]):
+    for path in (json_path, html_path, options["output"], options["state"]):
         check_writable(path)
     feeds, labels = read_calibration(calibration) if calibration else ([], None)
     with progress_line() as progress:
@@ -79,6 +82,7 @@ def command(model: str, latency: str | None, energy: str | None, memory: str | N
         )  # fmt: skip
     if json_path:
         write_json(result.to_json(), json_path)
+    write_html(result.to_json(), html_path)
     if json_path != "-":
         _show(result)
     return 0 if result.feasible else 3

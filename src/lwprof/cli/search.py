@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lwprof.cli.choices import FRACTION, context_options, store_option
+from lwprof.cli.html import html_option, write_html
 from lwprof.cli.output import check_writable, console, printable, progress_line, write_json
 from lwprof.errors import RunError, UsageError
 from lwprof.units import format_quantity, parse_duration, parse_energy, parse_size
@@ -36,6 +37,7 @@ UNITS = {"latency_s": "s", "energy_j": "J", "peak_memory_bytes": "B", "size_byte
 @context_options
 @store_option
 @click.option("--json", "json_path", help="Write lwprof.search/1 to a file, or - for stdout.")
+@html_option
 def command(space_argument: str | None, space: str | None, devices: tuple[str, ...],
             latency: tuple[str, ...], energy: str | None, peak_memory: str | None,
             size: str | None, output: str | None, json_path: str | None, store_url: str | None,
@@ -49,7 +51,9 @@ def command(space_argument: str | None, space: str | None, devices: tuple[str, .
     name = space or space_argument
     if not name:
         raise UsageError("which space? lwprof search nasbench201 --device host --latency 30ms …")
+    html_path = options.pop("html_path")
     check_writable(json_path)
+    check_writable(html_path)
     check_writable(output)
     check_writable(options["resume"])
     limits, at = _limits(latency, energy, peak_memory, size)
@@ -62,6 +66,7 @@ def command(space_argument: str | None, space: str | None, devices: tuple[str, .
         )  # fmt: skip
     if json_path:
         write_json(result.to_json(), json_path)
+    write_html(result.to_json(), html_path)
     if json_path != "-":
         _show(result)
     if result.best is None:
