@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lwprof.errors import LwprofError
-from lwprof.predictors.kernel_regressor import LEAST, KernelRegressor
+from lwprof.predictors.kernel_regressor import KernelRegressor
+from lwprof.predictors.kernel_samples import LEAST
 from lwprof.predictors.space import Floats
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.session.link import Link, open_device
@@ -74,7 +75,7 @@ class Teaching:
         return chosen
 
     def _best(self, costs: Mapping[str, tuple[Any, float]]) -> list[str]:
-        model = KernelRegressor(self._random_state)
+        model = KernelRegressor(self._random_state, trees=0)
         model.fit([workload for workload, _ in costs.values()], [s for _, s in costs.values()])
         known = set(costs)
         looked = {name: list(self._kernels(name)) for name in self._left[:LOOK]}

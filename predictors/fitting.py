@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lwprof.errors import UsageError
 from lwprof.predictors.conformal import folds
 from lwprof.predictors.kernel_features import facts
-from lwprof.predictors.kernel_regressor import LEAST, KernelRegressor
+from lwprof.predictors.kernel_regressor import KernelRegressor
+from lwprof.predictors.kernel_samples import LEAST
 from lwprof.predictors.visits import Occurrence, pooled, speeds
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.store import Context, Fact, Store

@@ -199,6 +199,10 @@ def matrix(all_facts: Sequence[KernelFacts]) -> Floats:
     return np.array(rows).reshape(len(rows), len(NAMES))
 
 
+PLAIN = tuple(NAMES.index(name) for name in (*NAMES[:16], "run"))
+"""Columns of ``matrix`` that trees look at: they find steps of their own accord."""
+
+
 def _waste(count: float, lanes: int) -> float:
     """How much is computed over what is asked for when work comes in multiples of ``lanes``."""
     return math.ceil(count / lanes) * lanes / count

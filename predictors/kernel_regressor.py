@@ -1,9 +1,10 @@
 """Costs of kernels never measured, from kernels measured on the same device.
 
-Physics first (an additive roofline by family of kernels), then a smooth model by family of how far
-costs lie from it; a pooled one answers for families with too few samples. Every answer has an
-interval calibrated on left-out kernels of its family, widened as far as the model itself says that
-a workload lies away from what it was fitted on.
+Physics first (an additive roofline by family of kernels, and by operator where no MACs are
+counted), then a smooth model by family of how far costs lie from it, or trees where those were
+nearer on kernels left out; a pooled one answers for families with too few samples. Every answer has
+an interval calibrated on left-out kernels of its family, widened as far as the smooth model says
+that a workload lies away from what it was fitted on.
 """
 
 from __future__ import annotations
@@ -18,18 +19,27 @@ import numpy as np
 
 from lwprof.errors import CostMiss, StoreError, UsageError
 from lwprof.predictors.conformal import conformal_quantile
-from lwprof.predictors.kernel_features import NAMES, KernelFacts, facts, matrix
-from lwprof.predictors.kernel_physics import prior, rates, work
+from lwprof.predictors.kernel_features import NAMES, PLAIN, KernelFacts, facts
+from lwprof.predictors.kernel_samples import (
+    LEAST,
+    POOLED,
+    KernelArrays,
+    all_rates,
+    arrays,
+    operators_of,
+)
 from lwprof.predictors.samples import Estimator, check_costs
 from lwprof.predictors.smooth import Smooth, fit_smooth
 from lwprof.predictors.space import Floats
+from lwprof.predictors.trees import TREES, Trees, grow, left_out
 
-LEAST = 8
 LEAST_OF_TYPE = 15
+LEAST_FOR_TREES = 60
+TREES_GAIN = 0.95
+"""Trees answer where their error left out is below this share of the smooth model's."""
 FOREIGN = 3.0
 """A workload whose standard deviation is this many times the usual is out of distribution."""
-SCHEMA = "lwprof.kernel_regressor/2"
-POOLED = "*"
+SCHEMA = "lwprof.kernel_regressor/3"
 
 
 class KernelRegressor(Estimator):
@@ -39,11 +49,13 @@ class KernelRegressor(Estimator):
         random_state: decides which samples choose the scales.
         unknown: ``extrapolate`` answers for foreign workloads with wide intervals, ``refuse``
             raises :class:`lwprof.CostMiss` naming them.
+        trees: how many to try against the smooth model of each family; 0 tries none.
 
     Attributes:
         types_: families with a model of their own.
         operators_: operator types of the samples.
-        rates_: by family, costs of a call, a MAC, a byte and an operation without MACs.
+        rates_: by family and by operator, costs of a call, a MAC, a byte and an operation without
+            MACs; with latencies, of a second too.
         errors_: by family, (n,) log of prediction over cost on kernels left out, each over the
             model's own standard deviation there.
         left_out_: (n,) log of prediction over cost of each sample, by a fit without it; only
@@ -52,9 +64,12 @@ class KernelRegressor(Estimator):
         fingerprint_: digest of the data it was fitted on.
     """
 
-    def __init__(self, random_state: int = 0, unknown: str = "extrapolate") -> None:
+    def __init__(
+        self, random_state: int = 0, unknown: str = "extrapolate", trees: int = TREES
+    ) -> None:
         self.random_state = random_state
         self.unknown = unknown
+        self.trees = trees
 
     def fit(self, workloads: Sequence[Any], y: Any, latency_s: Any = None) -> Self:
         """Fits costs ``y`` (n,) in SI units.
@@ -77,67 +92,68 @@ class KernelRegressor(Estimator):
                              f"as {min(twice)[:14]}…: pass each once, with its mean")  # fmt: skip
         known = [facts(w) for w in workloads]
         self._timed = latency_s is not None
-        self.operators_ = tuple(sorted({op for f in known for op in _operators(f)}))
+        self.operators_ = tuple(sorted({op for f in known for op in operators_of(f)}))
         self._least = float(costs.min())
-        features, marks, amounts = self._features(known, latency_s), self._marks(known), work(known)
-        families = np.array([f.family for f in known])
-        rng = np.random.default_rng(self.random_state)
-        least_spread = features.std(axis=0)
-        self.rates_, self._models = {POOLED: rates(amounts, costs)}, {}
-        self.left_out_ = np.empty(len(known))
-        counts = zip(*np.unique(families, return_counts=True), strict=True)
-        own = [str(family) for family, count in counts if count >= LEAST_OF_TYPE]
-        for family in (POOLED, *own):
-            rows = np.full(len(known), True) if family == POOLED else families == family
-            if family != POOLED:
-                self.rates_[family] = rates(amounts[rows], costs[rows], self.rates_[POOLED])
-            off = np.log(costs[rows] / prior(amounts[rows], self.rates_[family], self._least))
-            self._models[family], self.left_out_[rows] = fit_smooth(
-                features[rows], marks[rows], off, least_spread, rng
-            )
-        self.types_ = tuple(own)
-        self.errors_, self.usual_ = {}, {}
-        for kind, model in self._models.items():
-            spread = 1 / np.sqrt(np.diag(model.inverse))
-            self.errors_[kind] = model.left_out / spread
-            self.usual_[kind] = float(np.median(spread))
+        self._fit_families(self._seen(known, latency_s), np.log(costs))
         digest = hashlib.sha256(json.dumps(sorted(zip(keys, costs.tolist(), strict=True))).encode())
         self.fingerprint_ = digest.hexdigest()
         return self
 
-    def _features(self, known: Sequence[KernelFacts], latency_s: Any) -> Floats:
-        features = matrix(known)
-        if not self._timed:
-            return features
-        if latency_s is None:
-            raise UsageError("this KernelRegressor was fitted with latencies: pass latency_s")
-        seconds = check_costs(latency_s, len(known), 1, "latency_s")
-        # As wide as eight columns, since the time says more of the energy than any shape does.
-        return np.concatenate([features, np.repeat(np.log(seconds)[:, None], 8, axis=1)], axis=1)
+    def _fit_families(self, seen: KernelArrays, log_y: Floats) -> None:
+        rng = np.random.default_rng(self.random_state)
+        least_spread = seen.features.std(axis=0)
+        names, counts = np.unique(seen.families, return_counts=True)
+        self.types_ = tuple(
+            str(n) for n, c in zip(names, counts, strict=True) if c >= LEAST_OF_TYPE
+        )
+        self.rates_ = all_rates(seen, self.types_, np.exp(log_y))
+        self._models: dict[str, Smooth] = {}
+        self._trees: dict[str, Trees] = {}
+        self.errors_, self.usual_ = {}, {}
+        self.left_out_ = np.empty(len(log_y))
+        for family in (POOLED, *self.types_):
+            rows = np.full(len(log_y), True) if family == POOLED else seen.families == family
+            off = log_y[rows] - seen.physics(self.rates_, rows, family, self._least)
+            self._models[family], self.left_out_[rows], spread = fit_smooth(
+                seen.features[rows], seen.marks[rows], off, least_spread, rng
+            )
+            if family != POOLED and self.trees and rows.sum() >= LEAST_FOR_TREES:
+                self._try_trees(family, rows, seen, log_y)
+            self.errors_[family] = self.left_out_[rows] / spread
+            self.usual_[family] = float(np.median(spread))
+
+    def _try_trees(self, family: str, rows: Any, seen: KernelArrays, log_y: Floats) -> None:
+        """Takes trees for a family where they are nearer on kernels that they did not see."""
+        wanted = log_y[rows] - seen.base[rows]
+        off = left_out(seen.plain[rows], wanted, self.random_state, trees=self.trees)
+        if _relative(off) < TREES_GAIN * _relative(self.left_out_[rows]):
+            self._trees[family] = grow(seen.plain[rows], wanted, self.random_state, self.trees)
+            self.left_out_[rows] = off
+
+    def _seen(self, workloads: Sequence[KernelFacts], latency_s: Any) -> KernelArrays:
+        seconds = None
+        if self._timed:
+            if latency_s is None:
+                raise UsageError("this KernelRegressor was fitted with latencies: pass latency_s")
+            seconds = check_costs(latency_s, len(workloads), 1, "latency_s")
+        return arrays(workloads, self.operators_, seconds)
 
     def _answer(self, workloads: Sequence[Any], latency_s: Any) -> tuple[Floats, Floats, Any]:
         """Log costs, standard deviations, and which model answered."""
         self._fitted("errors_")
-        known = [facts(w) for w in workloads]
-        features = self._features(known, latency_s)
-        marks, amounts = self._marks(known), work(known)
-        mean, spread = np.empty(len(known)), np.empty(len(known))
-        kinds = np.array([f.family if f.family in self._models else POOLED for f in known])
+        seen = self._seen([facts(w) for w in workloads], latency_s)
+        mean, spread = np.empty(len(workloads)), np.empty(len(workloads))
+        kinds = np.array([f if f in self._models else POOLED for f in seen.families])
         for kind in np.unique(kinds):
             rows = kinds == kind
-            off, spread[rows] = self._models[kind].predict_log(features[rows], marks[rows])
-            mean[rows] = off + np.log(prior(amounts[rows], self.rates_[kind], self._least))
+            off, spread[rows] = self._models[kind].predict_log(
+                seen.features[rows], seen.marks[rows]
+            )
+            if kind in self._trees:
+                mean[rows] = seen.base[rows] + self._trees[kind].predict_log(seen.plain[rows])
+            else:
+                mean[rows] = off + seen.physics(self.rates_, rows, kind, self._least)
         return mean, spread, kinds
-
-    def _marks(self, known: Sequence[KernelFacts]) -> Floats:
-        """(n, operators) 1 where a kernel holds an operator; one that no sample held counts
-        among the spreads alone."""
-        place = {op: i for i, op in enumerate(self.operators_)}
-        marks = np.zeros((len(known), len(place) + 1))
-        for row, f in zip(marks, known, strict=True):
-            for op in _operators(f):
-                row[place.get(op, len(place))] = 1.0
-        return marks
 
     def predict(self, xs: Sequence[Any], latency_s: Any = None) -> Floats:
         """(n,) costs.
@@ -181,7 +197,7 @@ class KernelRegressor(Estimator):
         return spread > FOREIGN * np.array([self.usual_[k] for k in kinds])
 
     def save(self, path: str | Path) -> None:
-        """Writes ``lwprof.kernel_regressor/1`` (JSON; served by NumPy alone)."""
+        """Writes ``lwprof.kernel_regressor/3`` (JSON; served by NumPy alone)."""
         self._fitted("errors_")
         entry = {
             "schema": SCHEMA, "features": NAMES, "timed": self._timed,
@@ -189,6 +205,7 @@ class KernelRegressor(Estimator):
             "fingerprint": self.fingerprint_, "operators": list(self.operators_),
             "rates": {k: r.tolist() for k, r in self.rates_.items()}, "least": self._least,
             "models": {k: m.to_json() for k, m in self._models.items()},
+            "trees": {k: t.to_json() for k, t in self._trees.items()},
             "errors": {k: e.tolist() for k, e in self.errors_.items()}, "usual": self.usual_,
         }  # fmt: skip
         Path(path).write_text(json.dumps(entry), encoding="utf-8")
@@ -212,6 +229,8 @@ class KernelRegressor(Estimator):
             found.rates_ = {k: np.asarray(r, dtype=float) for k, r in entry["rates"].items()}
             found._least = float(entry["least"])
             found.errors_ = {k: np.asarray(e, dtype=float) for k, e in entry["errors"].items()}
+            columns = len(PLAIN) + len(found.operators_) + 1 + found._timed
+            found._trees = {k: Trees.from_json(t, columns) for k, t in entry["trees"].items()}
             found.usual_ = {k: float(u) for k, u in entry["usual"].items()}
             found.fingerprint_ = str(entry["fingerprint"])
             return found
@@ -219,8 +238,9 @@ class KernelRegressor(Estimator):
             raise StoreError(f"{path} is no kernel regressor: {error}") from None
 
 
-def _operators(known: KernelFacts) -> list[str]:
-    return known.kind.split(":")[0].split("+")
+def _relative(off: Floats) -> float:
+    """Mean relative error of logs; one that is off by more than its whole counts as that."""
+    return float(np.minimum(np.abs(np.expm1(off)), 1.0).mean())
 
 
 def _key(workload: Any) -> str:

@@ -97,7 +97,7 @@ def covariance(a: Floats, marks_a: Floats, b: Floats, marks_b: Floats, setting: 
 
 def fit_smooth(
     features: Floats, marks: Floats, log_y: Floats, least_spread: Floats, rng: np.random.Generator
-) -> tuple[Smooth, Floats]:
+) -> tuple[Smooth, Floats, Floats]:
     """Fits logs; scales by marginal likelihood on at most 300 samples.
 
     Args:
@@ -107,7 +107,8 @@ def fit_smooth(
 
     Returns:
         The process, and (n,) prediction minus value in the log, each sample predicted without
-        itself. Of more than 1,500 samples a random 1,500 are kept.
+        itself, and (n,) the standard deviation there. Of more than 1,500 samples a random 1,500
+        are kept.
     """
     kept = np.sort(rng.permutation(len(log_y))[:MOST])
     mean = features[kept].mean(axis=0)
@@ -118,9 +119,10 @@ def fit_smooth(
     setting = max(SETTINGS, key=lambda s: _evidence(points[some], marked[some], y[some], s))
     inverse = _inverse(points, marked, setting)
     fitted = Smooth(mean, spread, points, marked, inverse @ y, inverse, setting)
-    left_out = fitted.predict_log(features, marks)[0] - log_y
-    left_out[kept] = fitted.left_out
-    return fitted, left_out
+    predicted, deviation = fitted.predict_log(features, marks)
+    left_out = predicted - log_y
+    left_out[kept], deviation[kept] = fitted.left_out, 1 / np.sqrt(np.diag(inverse))
+    return fitted, left_out, deviation
 
 
 def _inverse(points: Floats, marks: Floats, setting: Setting) -> Any:
