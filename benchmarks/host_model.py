@@ -29,7 +29,7 @@ def truth(store: str, names: list[str], budget_s: float, seed: int) -> dict[str,
     result = api.run_measurement(
         names, device="host", settings=SETTINGS, effort=effort, store=store, seed=seed
     )
-    return {m.name: [float(np.log(b.median_s)) for b in m.blocks] for m in result.models}
+    return {m.name: [float(np.log(b["median_s"])) for b in m.blocks] for m in result.models}
 
 
 def score(store: str, names: list[str], logs: dict[str, list[float]]) -> list[dict[str, Any]]:
