@@ -3,9 +3,9 @@
 Bar: within 10 % on at least 90 % of 20 networks or more. Measured is what the CPU arena is
 extended by in the second run of a fresh process, one thread, ``kSameAsRequested``: by then the
 runtime has seen the first run's pattern and asks for all activations in one block. (The first
-run, whose allocations come one by one, is printed too.) Computed is the peak of
-``lwprof inspect``: liveness with elementwise operators in place. Feeds live in the caller's memory
-and count in neither where they are not the peak.
+run, whose allocations come one by one, is printed too.) Computed is the runtime's plan, replayed
+on its optimised graph (``profiler/kernels/arena.py``); beside it stands the peak of ``lwprof
+inspect``, liveness with elementwise operators in place. Feeds live in the caller's memory.
 
     python benchmarks/peak_memory.py [--quick] [--json FILE]
 """
@@ -23,8 +23,8 @@ import numpy as np
 from figures import arguments, machine, save
 
 from lwprof import zoo
-from lwprof.predictors.arena import arena_bytes
 from lwprof.profiler.graph import read
+from lwprof.profiler.session.kernels import HostRuntime
 
 NETWORKS = (
     "squeezenet1_1", "squeezenet1_0", "mobilenet_v2", "resnet18", "mobilenet_v1", "ghostnet",
@@ -73,12 +73,13 @@ def main() -> None:
     names = NETWORKS[:6] if options.quick else NETWORKS
     print(machine())
     found: dict[str, Any] = {}
+    host = HostRuntime()
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "m.onnx"
             zoo.save(name, path)
             graph, measured = read(path), measured_arena(path)
-        computed, live = arena_bytes(graph), graph.peak_memory_inplace_bytes
+        computed, live = host.prepare(graph).arena_bytes, graph.peak_memory_inplace_bytes
         if measured is None or not measured[1] or computed is None or live is None:
             print(f"{name:22} not measured")
             continue
@@ -87,6 +88,7 @@ def main() -> None:
                        "arena": measured[1]}  # fmt: skip
         print(f"{name:22} computed {computed / 2**20:8.2f} MiB   arena {measured[1] / 2**20:8.2f} "
               f"(first run {measured[0] / 2**20:8.2f})   ratio {ratio:.3f}", flush=True)  # fmt: skip
+    host.close()
     ratios = np.array([f["computed"] / f["arena"] for f in found.values()])
     within = float((np.abs(ratios - 1) <= 0.1).mean())
     alone = np.array([f["live"] / f["arena"] for f in found.values()])

@@ -25,9 +25,8 @@ from figures import arguments, machine, save
 from lwprof import api, zoo
 from lwprof.profiler.graph import read
 from lwprof.profiler.session.kernels import kernels_on_host
-from lwprof.profiler.session.measure import OVERHEAD
 from lwprof.profiler.statistics import Estimate
-from lwprof.profiler.store import Context, Device, Fact, Subject, open_store
+from lwprof.profiler.store import OVERHEAD, Context, Device, Fact, Subject, open_store
 
 NETWORKS = ("squeezenet1_1", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "ghostnet",
             "mnasnet_b1", "shufflenet_v2_x1_0", "resnet18", "efficientnet_b0", "googlenet")  # fmt: skip

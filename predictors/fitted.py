@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from lwprof.errors import CostMiss
 from lwprof.predictors.kernel_regressor import KernelRegressor
-from lwprof.predictors.lookup import KernelName, LookupCostModel
-from lwprof.profiler.graph import Graph
+from lwprof.predictors.known_graphs import KernelName
+from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.statistics import Estimate
 from lwprof.profiler.store import Context, Store
@@ -23,7 +24,8 @@ class FittedCostModel(LookupCostModel):
         device: the device's name, for messages.
         store: an open store.
         context: the context whose numbers answer.
-        regressor: fitted on that context's kernels.
+        regressor: fitted on that context's kernels, or the file that one was saved to: it is
+            loaded when the first kernel is missing from the table.
         unknown: what becomes of kernels unlike all that were measured: ``miss`` raises
             CostMiss, ``extrapolate`` answers with a wide interval and that source.
     """
@@ -33,22 +35,34 @@ class FittedCostModel(LookupCostModel):
         device: str,
         store: Store,
         context: Context,
-        regressor: KernelRegressor,
+        regressor: KernelRegressor | Path,
         unknown: Unknown = "miss",
+        folder: Path | None = None,
     ) -> None:
-        super().__init__(device, store, context)
-        self.regressor = regressor
+        super().__init__(device, store, context, folder)
+        self._regressor = regressor
         self.unknown = unknown
 
-    def _estimate(self, graph: Graph, missing: Sequence[KernelName]) -> dict[str, Estimate]:
+    @property
+    def regressor(self) -> KernelRegressor:
+        """What answers for kernels that the table lacks.
+
+        Raises:
+            StoreError: its file is damaged, or of another version.
+        """
+        if isinstance(self._regressor, Path):
+            self._regressor = KernelRegressor.load(self._regressor)
+        return self._regressor
+
+    def _estimate(self, model: str, missing: Sequence[KernelName]) -> dict[str, Estimate]:
         """The regressor's word on kernels that the table lacks."""
-        workloads = [self._workload(graph, kernel) for kernel in missing]
+        workloads = [self._workload(model, kernel) for kernel in missing]
         foreign = self.regressor.out_of_distribution(workloads)
         strange = [w for w, unlike in zip(workloads, foreign, strict=True) if unlike]
         if strange and self.unknown == "miss":
             raise CostMiss(
-                f"{graph.name}: nothing like {strange[0]} was measured on {self.device!r}: run "
-                f"lwprof measure {graph.name} --device {self.device}, or ask with --unknown "
+                f"{model}: nothing like {strange[0]} was measured on {self.device!r}: run "
+                f"lwprof measure {model} --device {self.device}, or ask with --unknown "
                 "extrapolate",
                 tuple(workload.key for workload in strange),
             )
@@ -61,14 +75,15 @@ class FittedCostModel(LookupCostModel):
             for w, m, a, b, unlike in rows
         }  # fmt: skip
 
-    def _workload(self, graph: Graph, kernel: KernelName) -> Workload:
-        if kernel.workload is not None:
-            return kernel.workload
+    def _workload(self, model: str, kernel: KernelName) -> Workload:
+        workload = kernel.workload
+        if workload is not None:
+            return workload
         subject = self._store.subject(kernel.key)
         if subject is None:
             raise CostMiss(
-                f"{graph.name}: the runtime's own kernel {'+'.join(kernel.operators)} has no "
-                f"description to predict from: run lwprof measure {graph.name} --device "
+                f"{model}: the runtime's own kernel {'+'.join(kernel.operators)} has no "
+                f"description to predict from: run lwprof measure {model} --device "
                 f"{self.device}",
                 (kernel.key,),
             )

@@ -15,8 +15,8 @@ from typing import Any
 
 from lwprof.errors import UsageError
 from lwprof.predictors.kernel_features import facts
-from lwprof.predictors.lookup import KernelName, LookupCostModel
-from lwprof.profiler.graph import Graph
+from lwprof.predictors.known_graphs import KernelName
+from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.statistics import Estimate
 
@@ -94,7 +94,7 @@ class Interpolator:
 class InterpolatingCostModel(LookupCostModel):
     """Answers from one context's table, and between its kernels where that is safe."""
 
-    def _estimate(self, graph: Graph, missing: Sequence[KernelName]) -> dict[str, Estimate]:
+    def _estimate(self, model: str, missing: Sequence[KernelName]) -> dict[str, Estimate]:
         interpolator = self._interpolator()
         found: dict[str, Estimate] = {}
         for kernel in missing:
@@ -103,7 +103,7 @@ class InterpolatingCostModel(LookupCostModel):
             if cost is not None:
                 found[kernel.key] = cost
         left = [kernel for kernel in missing if kernel.key not in found]
-        return found | super()._estimate(graph, left) if left else found
+        return found | super()._estimate(model, left) if left else found
 
     def _described(self, key: str) -> Workload | None:
         subject = self._store.subject(key)

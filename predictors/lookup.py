@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwprof.errors import CostMiss, UsageError
-from lwprof.profiler.graph import Graph, read
-from lwprof.profiler.kernels import Workload
-from lwprof.profiler.session.measure import OVERHEAD
+from lwprof.predictors.known_graphs import GraphFacts, KernelName, KnownGraph, KnownGraphs
 from lwprof.profiler.statistics import Estimate
-from lwprof.profiler.store import Context, Store
+from lwprof.profiler.store import OVERHEAD, Context
 
 if TYPE_CHECKING:
     from lwprof.predictors.block_table import BlockTable
     from lwprof.predictors.channel_table import ChannelStructure, ChannelTable
     from lwprof.predictors.space import Space
+    from lwprof.profiler.graph import Graph
+    from lwprof.profiler.session.kernels import HostRuntime
+    from lwprof.profiler.store import Store
 
 QUANTITIES = ("latency_s", "peak_memory_bytes")
-REMEMBERED = 256
-"""Graphs whose kernels a cost model keeps in mind."""
 SCHEMA = "lwprof.prediction/1"
 SOURCES = ("measured", "interpolated", "predicted", "extrapolated")
 """Where a kernel's cost can come from, the most trusted first."""
-
-
-@dataclass(frozen=True, slots=True)
-class KernelName:
-    """A kernel of a model before its cost is known.
-
-    Attributes:
-        workload: None where only its key was stored with the model.
-    """
-
-    key: str
-    operators: tuple[str, ...]
-    nodes: tuple[str, ...]
-    workload: Workload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +49,10 @@ class KernelCost:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """What the table says about one model. Peak memory is by liveness (source ``computed``)."""
+    """What the table says about one model. Peak memory is computed: the runtime's own plan for the
+    activations where it was asked, else their peak by liveness."""
 
-    graph: Graph
+    graph: GraphFacts
     latency_s: Estimate
     gap_s: Estimate
     kernels: tuple[KernelCost, ...]
@@ -144,6 +132,7 @@ class LookupCostModel:
         device: the device's name, for messages.
         store: an open store.
         context: the context whose numbers answer.
+        folder: where to keep what is known of graphs; None keeps it in memory.
 
     Attributes:
         structure: finds a model's channels, for ``channels``; ``lwprof.cost_model`` sets it,
@@ -152,12 +141,15 @@ class LookupCostModel:
 
     quantities = QUANTITIES
 
-    def __init__(self, device: str, store: Store, context: Context) -> None:
+    def __init__(
+        self, device: str, store: Store, context: Context, folder: Path | None = None
+    ) -> None:
         self.structure: Callable[[Any], ChannelStructure] | None = None
         self.device = device
         self.context = context
         self._store = store
-        self._made: dict[str, list[KernelName]] = {}
+        self._known = KnownGraphs(context.batch, context.runtime, folder)
+        self._host: HostRuntime | None = None
 
     def predict(self, models: Any) -> Costs:
         """Latency and peak memory of models, each the sum over its kernels and the gap.
@@ -230,8 +222,7 @@ class LookupCostModel:
         return ChannelTable.build(self, self.structure(model))
 
     def _cost(self, model: Any) -> ModelCost:
-        graph = read(model, batch=self.context.batch)
-        kernels = self._kernels(graph)
+        graph, kernels = self._resolve(model)
         found = self._store.lookup([kernel.key for kernel in kernels], self.context.key)
         known: dict[str, Estimate] = {}
         origins: dict[str, str] = {}
@@ -242,12 +233,12 @@ class LookupCostModel:
             fact = facts.get("latency_s") or facts.get("isolated_latency_s")
             if fact is None:
                 missing[kernel.key] = kernel
-            else:
+            elif kernel.key not in known:
                 known[kernel.key] = fact.estimate()
                 origins[kernel.key] = fact.origin
         if missing:
-            known |= self._estimate(graph, tuple(missing.values()))
-        gap, origin = self._gap(len(kernels), graph)
+            known |= self._estimate(graph.name, tuple(missing.values()))
+        gap, origin = self._gap(len(kernels), graph.name)
         # What was predicted comes from the rest of the table, whose gap is its like.
         costs = tuple(
             KernelCost(k.key, k.operators, k.nodes, known[k.key], origins.get(k.key, origin))
@@ -256,46 +247,71 @@ class LookupCostModel:
         total = _sum([*(c.latency_s for c in costs), gap])
         return ModelCost(graph, total, gap, costs, origin)
 
-    def _estimate(self, graph: Graph, missing: Sequence[KernelName]) -> dict[str, Estimate]:
+    def _estimate(self, model: str, missing: Sequence[KernelName]) -> dict[str, Estimate]:
         """What to say of kernels that the table lacks: here, that it lacks them."""
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise CostMiss(
-            f"{graph.name}: the table of {self.device!r} lacks {'+'.join(missing[0].operators)} "
-            f"({missing[0].key[:14]}…){more}: run lwprof measure {graph.name} --device "
+            f"{model}: the table of {self.device!r} lacks {'+'.join(missing[0].operators)} "
+            f"({missing[0].key[:14]}…){more}: run lwprof measure {model} --device "
             f"{self.device}, or lwprof fit --device {self.device} to have it predicted",
             tuple(kernel.key for kernel in missing),
         )
 
-    def _kernels(self, graph: Graph) -> list[KernelName]:
-        stored = self._store.kernels(graph.sha256, self.context.key)
+    def _resolve(self, model: Any) -> tuple[GraphFacts, Sequence[KernelName]]:
+        """What a model is, and its kernels: of the store, or as the runtime on this host says."""
+        known, graph = self._known.find(model), None
+        if known is None:
+            graph = self._read(model)
+            known = self._known.read_as(graph.sha256) or KnownGraph(GraphFacts.of(graph))
+            self._known.note(model, known)
+        facts = known.facts
+        stored = self._store.kernels(facts.sha256, self.context.key)
         if stored is not None:
-            return [KernelName(k["workload"], tuple(k["operators"]), tuple(k["nodes"]))
-                    for k in stored["kernels"]]  # fmt: skip
+            if stored.get("arena_bytes") is not None:
+                facts = replace(facts, peak_memory_bytes=stored["arena_bytes"])
+            return facts, [
+                KernelName(k["workload"], tuple(k["operators"]), tuple(k["nodes"]))
+                for k in stored["kernels"]
+            ]
         if self.device != "host":
             raise CostMiss(
-                f"{graph.name}: which kernels the runtime on {self.device!r} makes of it is "
-                f"unknown: run lwprof measure {graph.name} --device {self.device}"
+                f"{facts.name}: which kernels the runtime on {self.device!r} makes of it is "
+                f"unknown: run lwprof measure {facts.name} --device {self.device}"
             )
-        # Asking the runtime takes a second, looking up a millisecond: searches ask often.
-        key = graph.key or graph.sha256
-        if key not in self._made:
-            from lwprof.profiler.session.kernels import kernels_on_host
+        if known.kernels is None:
+            known = self._ask(graph if graph is not None else self._read(model))
+            self._known.note(model, known)
+        return known.facts, known.kernels or ()
 
-            if len(self._made) >= REMEMBERED:
-                self._made.pop(next(iter(self._made)))
-            self._made[key] = [
-                KernelName(k.workload.key, tuple(k.operators), tuple(k.nodes), k.workload)
-                for k in kernels_on_host(graph, self.context.runtime)
-            ]
-        return self._made[key]
+    def _read(self, model: Any) -> Graph:
+        from lwprof.profiler.graph import read  # a graph that was read before needs no onnx
 
-    def _gap(self, kernels: int, graph: Graph) -> tuple[Estimate, str]:
+        return read(model, batch=self.context.batch)
+
+    def _ask(self, graph: Graph) -> KnownGraph:
+        """What the runtime on this host makes of a graph; its agent stays up for the next one."""
+        if self._host is None:
+            from lwprof.profiler.session.kernels import HostRuntime
+
+            self._host = HostRuntime(self.context.runtime)
+            weakref.finalize(self, self._host.close)
+        made = self._host.prepare(graph)
+        facts = GraphFacts.of(graph)
+        if made.arena_bytes is not None:
+            facts = replace(facts, peak_memory_bytes=made.arena_bytes)
+        kernels = (
+            KernelName(k.workload.key, tuple(k.operators), tuple(k.nodes), k.workload.description)
+            for k in made.kernels
+        )
+        return KnownGraph(facts, tuple(kernels))
+
+    def _gap(self, kernels: int, model: str) -> tuple[Estimate, str]:
         """What a network of so many kernels costs besides them, and its origin."""
         facts = self._store.lookup([OVERHEAD], self.context.key).get(OVERHEAD, {})
         if "call_s" not in facts or "gap_s" not in facts:
             raise CostMiss(
-                f"{graph.name}: the gap between kernels was never measured on {self.device!r}: "
-                f"run lwprof measure {graph.name} --device {self.device}"
+                f"{model}: the gap between kernels was never measured on {self.device!r}: "
+                f"run lwprof measure {model} --device {self.device}"
             )
         gap = _sum([facts["call_s"].estimate(), facts["gap_s"].estimate().scaled(kernels)])
         return gap, facts["gap_s"].origin

@@ -10,10 +10,12 @@ from lwprof.errors import UsageError
 from lwprof.predictors.fitted import FittedCostModel, Unknown
 from lwprof.predictors.fitting import Fit, fit_context, saved_at
 from lwprof.predictors.interpolation import InterpolatingCostModel
-from lwprof.predictors.kernel_regressor import KernelRegressor
 from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.store import Context, Store, open_store
 from lwprof.profiler.store.location import predictors_folder
+
+GRAPHS = "graphs"
+"""Folder beside the predictors, of what is known of graphs."""
 
 
 def open_cost_model(
@@ -22,16 +24,16 @@ def open_cost_model(
     """The table of a device in the one context that matches, with its regressor if one is fitted.
 
     Raises:
-        UsageError: no context matches, or several do (they are listed); a saved predictor is
-            damaged.
+        UsageError: no context matches, or several do (they are listed).
     """
     find_device(device)
     database = open_store(store)
     context = choose_context(database, device, choice)
-    path = saved_at(predictors_folder(store), context)
+    folder = predictors_folder(store)
+    path, graphs = saved_at(folder, context), folder / GRAPHS
     if not path.exists():
-        return InterpolatingCostModel(device, database, context)
-    return FittedCostModel(device, database, context, KernelRegressor.load(path), unknown)
+        return InterpolatingCostModel(device, database, context, graphs)
+    return FittedCostModel(device, database, context, path, unknown, graphs)
 
 
 def fit(device: str, choice: Mapping[str, Any], store: str | None, random_state: int = 0) -> Fit:

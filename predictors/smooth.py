@@ -8,7 +8,9 @@ physics. Scales are chosen by marginal likelihood on a grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -25,7 +27,7 @@ MOST = 1500
 Setting = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Smooth:
     """A fitted process.
 
@@ -34,7 +36,6 @@ class Smooth:
         points: (n, p) standardised features of the samples.
         marks: (n, q) which operators each sample holds.
         alpha: (n,) coefficients.
-        inverse: (n, n) of the covariance.
         setting: reach and height of bumps, noise, slope.
     """
 
@@ -43,8 +44,13 @@ class Smooth:
     points: Floats
     marks: Floats
     alpha: Floats
-    inverse: Any
     setting: Setting
+
+    @cached_property
+    def inverse(self) -> Floats:
+        """(n, n) of the covariance; computed when a family is first asked, not when loaded."""
+        whole = covariance(self.points, self.marks, self.points, self.marks, self.setting)
+        return np.asarray(np.linalg.inv(whole + self.setting[2] ** 2 * np.eye(len(self.points))))
 
     @property
     def left_out(self) -> Floats:
@@ -66,19 +72,37 @@ class Smooth:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the inverse, which is computed again."""
-        return {"mean": self.mean.tolist(), "spread": self.spread.tolist(),
-                "points": self.points.tolist(), "marks": self.marks.tolist(),
-                "alpha": self.alpha.tolist(), "setting": list(self.setting)}  # fmt: skip
+        arrays = {name: _packed(getattr(self, name)) for name in _ARRAYS}
+        return {**arrays, "samples": len(self.points), "setting": list(self.setting)}
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Smooth:
-        """What :meth:`to_json` gave."""
-        points = np.asarray(entry["points"], dtype=np.float64)
-        marks = np.asarray(entry["marks"], dtype=np.float64).reshape(len(points), -1)
+        """What :meth:`to_json` gave; it is untrusted.
+
+        Raises:
+            ValueError: it does not fit together.
+        """
+        count = int(entry["samples"])
+        flat = {name: np.frombuffer(base64.b64decode(entry[name], validate=True), "<f8")
+                for name in _ARRAYS}  # fmt: skip
+        mean, points = flat["mean"], flat["points"].reshape(count, -1)
         reach, height, noise, slope = (float(s) for s in entry["setting"])
-        setting = (reach, height, noise, slope)
-        return cls(np.asarray(entry["mean"]), np.asarray(entry["spread"]), points, marks,
-                   np.asarray(entry["alpha"]), _inverse(points, marks, setting), setting)  # fmt: skip
+        sound = (
+            len(mean) == len(flat["spread"]) == points.shape[1]
+            and len(flat["alpha"]) == count
+            and all(bool(np.isfinite(values).all()) for values in flat.values())
+        )
+        if not sound:
+            raise ValueError("its samples do not fit together")
+        return cls(mean, flat["spread"], points, flat["marks"].reshape(count, -1), flat["alpha"],
+                   (reach, height, noise, slope))  # fmt: skip
+
+
+_ARRAYS = ("mean", "spread", "points", "marks", "alpha")
+
+
+def _packed(values: Floats) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
 
 
 def covariance(a: Floats, marks_a: Floats, b: Floats, marks_b: Floats, setting: Setting) -> Floats:
@@ -117,17 +141,13 @@ def fit_smooth(
     points, marked, y = (features[kept] - mean) / spread, marks[kept], log_y[kept]
     some = rng.permutation(len(kept))[:300]
     setting = max(SETTINGS, key=lambda s: _evidence(points[some], marked[some], y[some], s))
-    inverse = _inverse(points, marked, setting)
-    fitted = Smooth(mean, spread, points, marked, inverse @ y, inverse, setting)
+    blank = Smooth(mean, spread, points, marked, np.zeros(len(y)), setting)
+    fitted = replace(blank, alpha=blank.inverse @ y)
+    inverse = vars(fitted)["inverse"] = blank.inverse  # of the same samples: not computed twice
     predicted, deviation = fitted.predict_log(features, marks)
     left_out = predicted - log_y
     left_out[kept], deviation[kept] = fitted.left_out, 1 / np.sqrt(np.diag(inverse))
     return fitted, left_out, deviation
-
-
-def _inverse(points: Floats, marks: Floats, setting: Setting) -> Any:
-    whole = covariance(points, marks, points, marks, setting)
-    return np.linalg.inv(whole + setting[2] ** 2 * np.eye(len(points)))
 
 
 def _evidence(points: Floats, marks: Floats, y: Floats, setting: Setting) -> float:

@@ -86,6 +86,7 @@ def model_result(
         macs=graph.macs,
         params=graph.params,
         schedule=prepared.schedule,
+        arena_bytes=prepared.arena_bytes,
         sustained=sustained_state(sustained, level),
         blocks=[
             {"median_s": float(np.exp(b.log_median)), "n": b.n, "flags": list(b.flags),

@@ -24,7 +24,7 @@ from lwprof.profiler.session.prepare import Prepared, prepare, prepare_chains
 from lwprof.profiler.session.result import MeasurementResult, ModelResult
 from lwprof.profiler.session.runner import BudgetSpent, Progress, Runner, add_subjects
 from lwprof.profiler.statistics import Estimate, StopRule
-from lwprof.profiler.store import Fact, Store, Subject
+from lwprof.profiler.store import OVERHEAD, Fact, Store, Subject
 
 # Blocks of each kernel alone: enough for a t interval over processes.
 ISOLATED_BLOCKS = 8
@@ -32,9 +32,6 @@ ISOLATED_BLOCKS = 8
 _PRECISE = 0.05
 _PILOT = "pilot"
 _MOST_BLOCK_S = 3.0
-
-OVERHEAD = "runtime-overhead"
-"""Subject key of what a call and the gap between kernels cost in a context."""
 
 
 @dataclass(slots=True)
@@ -312,7 +309,8 @@ def store_facts(
         facts += [fact(result.sha256, name, e) for name, e in quantities.items() if e is not None]
         if result.kernels:
             kernels = [kernel.to_json() for kernel in result.kernels]
-            store.put_kernels(result.sha256, context, {"kernels": kernels})
+            made = {"kernels": kernels, "arena_bytes": result.arena_bytes}
+            store.put_kernels(result.sha256, context, made)
         for kernel in result.kernels:
             if kernel.workload:
                 in_context.setdefault(kernel.workload, []).append(kernel.latency_s)

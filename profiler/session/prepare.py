@@ -12,6 +12,7 @@ from lwprof.errors import ModelError, UsageError
 from lwprof.profiler.graph import Graph, Operator, input_specs, materialise, read
 from lwprof.profiler.graph.elements import nbytes
 from lwprof.profiler.kernels import Kernel, Workload, onnxruntime_kernels
+from lwprof.profiler.kernels.arena import arena_bytes
 from lwprof.profiler.session.chains import (
     LONG,
     SHORT,
@@ -32,12 +33,15 @@ class Prepared:
         runnable: how a block loads it.
         kernels: what the device's runtime executes, in order.
         schedules: TVM only: schedule by the runtime's node name.
+        arena_bytes: ONNX Runtime only: the block that its plan puts activations into; None
+            where it cannot be told.
     """
 
     graph: Graph
     runnable: Runnable
     kernels: tuple[Kernel, ...]
     schedules: Mapping[str, str]
+    arena_bytes: int | None = None
 
     @property
     def schedule(self) -> str | None:
@@ -75,8 +79,10 @@ def prepare(agent: Agent, graph: Graph, settings: Settings, threads: int) -> Pre
     optimised = agent.prepare(blob, options, inputs).optimised
     if optimised is None:
         raise ModelError(f"{graph.name}: the runtime gave no optimised graph; cannot find kernels")
-    kernels = tuple(onnxruntime_kernels(graph, _parse(optimised)))
-    return Prepared(graph, Runnable(blob, inputs, options), kernels, {})
+    parsed = _parse(optimised)
+    kernels = tuple(onnxruntime_kernels(graph, parsed))
+    runnable = Runnable(blob, inputs, options)
+    return Prepared(graph, runnable, kernels, {}, arena_bytes(kernels, parsed))
 
 
 def prepare_chains(agent: Agent, settings: Settings, threads: int) -> dict[str, Runnable]:

@@ -88,7 +88,11 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
-    """Everything measured about one model on one device. SI units throughout."""
+    """Everything measured about one model on one device. SI units throughout.
+
+    Attributes:
+        arena_bytes: what the runtime plans for the activations; computed, so not in the JSON.
+    """
 
     name: str
     sha256: str
@@ -107,6 +111,7 @@ class ModelResult:
     macs: int | None
     params: int
     schedule: str | None = None
+    arena_bytes: int | None = None
     sustained: Mapping[str, Any] | None = None
     blocks: Sequence[Mapping[str, Any]] = field(default_factory=tuple, repr=False)
     energy: ModelEnergy = NONE

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from lwprof.profiler.store.records import (
+    OVERHEAD,
     Block,
     Context,
     Device,
@@ -43,7 +44,7 @@ _LAZY = {
 }
 
 __all__ = [
-    "Block", "Context", "Device", "Fact", "ImportReport", "MergeReport", "Run", "Store", "Subject",
+    "OVERHEAD", "Block", "Context", "Device", "Fact", "ImportReport", "MergeReport", "Run", "Store", "Subject",
     "check", "export_table", "import_table", "merge", "migrate", "open_store", "request_digest",
 ]  # fmt: skip
 

@@ -14,6 +14,8 @@ from lwprof.profiler.store.codec import canonical_json, digest
 ENVIRONMENTS = ("hardware", "virtual", "emulated", "synthetic")
 SUBJECT_KINDS = ("model", "workload", "chain", "foreign")
 ORIGINS = ("measured_here", "imported")
+OVERHEAD = "runtime-overhead"
+"""Subject of what a call, and the gap between two kernels, cost in a context."""
 
 
 @dataclass(frozen=True, slots=True)

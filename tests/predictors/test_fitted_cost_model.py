@@ -24,9 +24,8 @@ from lwprof.predictors.kernel_features import facts
 from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.graph import read
 from lwprof.profiler.session.kernels import kernels_on_host
-from lwprof.profiler.session.measure import OVERHEAD
 from lwprof.profiler.statistics import Estimate
-from lwprof.profiler.store import Context, Device, Fact, Subject, open_store
+from lwprof.profiler.store import OVERHEAD, Context, Device, Fact, Subject, open_store
 
 MEASURED = ("mobilenet_v2", "squeezenet1_1", "resnet18", "mobilenet_v1", "shufflenet_v2_x1_0")
 UNSEEN = ("mobilenet_v3_small", "mnasnet_b1")

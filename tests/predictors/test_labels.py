@@ -17,9 +17,8 @@ from lwprof.predictors.accelerator import AcceleratorCostModel
 from lwprof.predictors.labels import column_labels
 from lwprof.profiler.graph import read
 from lwprof.profiler.session.kernels import kernels_on_host
-from lwprof.profiler.session.measure import OVERHEAD
 from lwprof.profiler.statistics import Estimate
-from lwprof.profiler.store import Context, Device, Fact, Subject, open_store
+from lwprof.profiler.store import OVERHEAD, Context, Device, Fact, Subject, open_store
 from lwprof.search import space
 
 TABLES = Path(os.environ.get("LWPROF_DATA", Path(__file__).parents[3] / "shared" / "data"))
