@@ -32,7 +32,7 @@ class Pricing:
         if self.model is None:
             return None
         try:
-            return self.model.predict([graph]).models[0].latency_s
+            return self.model.predict([_proto(graph)]).models[0].latency_s
         except CostMiss as miss:
             name = graph.name if isinstance(graph, Graph) else graph.graph.name
             self.missed[name] = str(miss)
@@ -46,7 +46,12 @@ class Pricing:
         model = self.model
         if model is None:
             return None
-        return lambda graph: float(model.predict([graph]).mean[0, 0])
+        return lambda graph: float(model.predict([_proto(graph)]).mean[0, 0])
+
+
+def _proto(graph: Any) -> Any:
+    """What a cost model takes: a graph that was read is the model behind it."""
+    return graph.proto if isinstance(graph, Graph) else graph
 
 
 def open_pricing(device: str, choice: dict[str, Any], store: str | None) -> Pricing:

@@ -12,6 +12,8 @@ from lwprof.profiler.graph import Graph
 from lwprof.profiler.statistics import Estimate
 
 SCHEMA = "lwprof.audit/1"
+MAX_ERROR = 0.1
+"""Relative error of the outputs beyond which a transform is not recommended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,13 @@ class Line:
     Attributes:
         predicted: expected latency by the cost model; None where there is none.
         outcome: what was measured; None where nothing was.
+        max_error: relative error of the outputs that a recommendation may have.
     """
 
     candidate: Candidate
     predicted: Estimate | None = None
     outcome: Outcome | None = None
+    max_error: float = MAX_ERROR
 
     @property
     def verdict(self) -> str | None:
@@ -33,15 +37,28 @@ class Line:
         return None if self.outcome is None else self.outcome.verdict
 
     @property
-    def recommended(self) -> bool:
-        """Proven faster by rounds that count, and of use without training."""
-        done = self.candidate.transformed
-        usable = done is not None and done.equivalence != "substituted" and not done.simulated
+    def proven_faster(self) -> bool:
+        """By rounds that count: what runs in them is what the technique would run."""
+        done, outcome = self.candidate.transformed, self.outcome
         return (
-            usable
-            and self.outcome is not None
-            and (self.outcome.verdict == "faster" and self.outcome.corrected.high < 1)
+            done is not None
+            and not done.simulated
+            and outcome is not None
+            and (outcome.verdict == "faster" and outcome.corrected.high < 1)
         )
+
+    @property
+    def reservation(self) -> str | None:
+        """Why a faster model cannot be used as it is: ``training`` or ``error``; else None."""
+        done, error = self.candidate.transformed, self.candidate.output_error
+        if done is None or done.equivalence == "substituted":
+            return "training"
+        return "error" if error is None or not error <= self.max_error else None
+
+    @property
+    def recommended(self) -> bool:
+        """Proven faster, and of use as it is: no training, outputs within ``max_error``."""
+        return self.proven_faster and self.reservation is None
 
     def to_json(self) -> dict[str, Any]:
         """One entry of ``transforms``."""
@@ -68,6 +85,7 @@ class Line:
             "p_value": outcome and outcome.p_value,
             "verdict": self.verdict,
             "recommended": self.recommended,
+            "reservation": self.reservation if self.proven_faster else None,
             "output_error": candidate.output_error,
         }
         return out
@@ -182,6 +200,7 @@ class AuditResult:
             "rounds": self.rounds,
             "flags": list(self.flags),
             "data": self.data,
+            "max_output_error": max((line.max_error for line in self.lines), default=MAX_ERROR),
             "pricing": self.pricing,
             "duration_s": self.duration_s,
         }

@@ -27,6 +27,7 @@ def audit(
     latency_s: float | None = None,
     substitutes: bool = False,
     error: float | None = None,
+    max_error: float = 0.1,
     calibration: Sequence[Mapping[str, Any]] = (),
     budget_s: float = 180.0,
     store: str | None = None,
@@ -44,6 +45,8 @@ def audit(
         substitutes: let that chain use structures that must be trained first.
         error: bound on each layer's relative error when it is factorised; None: each
             factorised layer gets half its work, whatever error that costs.
+        max_error: relative error of the outputs beyond which nothing is recommended, however
+            fast.
         calibration: batches, input name → array; without them ranges and output errors are
             from random data, and response-aware factorisation is refused.
         budget_s: device seconds for measuring.
@@ -74,7 +77,7 @@ def audit(
                   work=WORK if error is None else None, seed=seed)  # fmt: skip
     wanted = Wanted(
         registry.transforms(transforms), given, latency_s=latency_s, substitutes=substitutes,
-        budget_s=budget_s, fresh=fresh, seed=seed,
+        max_error=max_error, budget_s=budget_s, fresh=fresh, seed=seed,
     )  # fmt: skip
     return run_audit(
         read_model(model, settings), device, settings, wanted, store=store,

@@ -32,21 +32,24 @@ def device(model: Any) -> Estimate:
     return Estimate(seconds, 0.97 * seconds, 1.03 * seconds, blocks=5)
 
 
+NETWORK = "resnet8"
+
+
 def pruner(limit: float, **more: Any) -> Pruner:
-    seen = scene(zoo.build("mcunet_in0"), seed=1)
+    seen = scene(zoo.build(NETWORK), seed=1)
     return Pruner(seen, by_macs(resizable(seen.found.graph)), "latency_s", limit, "host",
                   measure=device, **more)  # fmt: skip
 
 
-@pytest.mark.parametrize("share", [0.35, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.35, 0.7])
 def test_budgets_are_met_as_measured_and_used(share: float) -> None:
-    full = device(zoo.build("mcunet_in0")).value
+    full = device(zoo.build(NETWORK)).value
     result = pruner(share * full).run()
     assert result.feasible and result.after is not None and result.after.measured is not None
     assert 0.9 * share * full <= result.after.measured.high <= share * full
     assert device(result.model).value == result.after.measured.value
     shapes = [tensor.shape for tensor in read(result.model).outputs]
-    assert shapes == [(1, 1000)]
+    assert shapes == [(1, 10)]
 
 
 def test_a_budget_that_is_met_already_removes_nothing() -> None:
@@ -70,7 +73,7 @@ def test_an_interrupted_pruning_goes_on_without_measuring_again(tmp_path: Path) 
         return device(model)
 
     state = tmp_path / "state.json"
-    full = device(zoo.build("mcunet_in0")).value
+    full = device(zoo.build(NETWORK)).value
     first = pruner(0.5 * full, state=state)
     first.measure = counted
     done = first.run()

@@ -57,6 +57,12 @@ _CALIBRATION_BYTES = 1 << 30
     help="Bound on a factorised layer's error (default: half of its work instead).",
 )
 @click.option(
+    "--max-error",
+    type=FRACTION,
+    default=0.1,
+    help="Output error beyond which nothing is recommended (default: 10%).",
+)
+@click.option(
     "--calibration",
     "calibration_path",
     help="An .npz file: one array per input, batches along a first axis.",
@@ -128,14 +134,29 @@ def show(result: AuditResult) -> None:
             out.print(
                 f"  not applied: {line.candidate.id}: {printable(str(line.candidate.reason), 90)}"
             )
-    pays = [line.candidate.id for line in result.lines if line.recommended]
     if result.rounds:
-        out.print(f"pays here: {', '.join(pays) or 'nothing proven'} ({result.rounds} rounds)")
+        pays = ", ".join(_faster(result, None)) or "nothing proven"
+        out.print(f"pays here: {pays} ({result.rounds} rounds)")
+        for reservation, words in _RESERVED:
+            if found := _faster(result, reservation):
+                out.print(f"faster, but {words}: {', '.join(found)}")
     if result.flags:
         out.print(f"  flags: {', '.join(result.flags)}")
     if result.pricing:
         out.print(f"  no predictions: {printable(result.pricing, 110)}")
     _show_chain(result)
+
+
+_RESERVED = (
+    ("error", "outputs move too far (--max-error)"),
+    ("training", "another function until it is trained"),
+)
+
+
+def _faster(result: AuditResult, reservation: str | None) -> list[str]:
+    """Ids of what is proven faster under one reservation, or under none."""
+    return [line.candidate.id for line in result.lines
+            if line.proven_faster and line.reservation == reservation]  # fmt: skip
 
 
 def _show_chain(result: AuditResult) -> None:
