@@ -35,6 +35,7 @@ from lwprof.predictors.trees import TREES, Trees, grow, left_out
 
 LEAST_OF_TYPE = 15
 LEAST_FOR_TREES = 60
+SCOUTS, SCOUTED, SCOUT_MARGIN = 16, 600, 1.3
 TREES_GAIN = 0.95
 """Trees answer where their error left out is below this share of the smooth model's."""
 FOREIGN = 3.0
@@ -125,10 +126,19 @@ class KernelRegressor(Estimator):
     def _try_trees(self, family: str, rows: Any, seen: KernelArrays, log_y: Floats) -> None:
         """Takes trees for a family where they are nearer on kernels that they did not see."""
         wanted = log_y[rows] - seen.base[rows]
+        if not self._promising(seen.plain[rows], wanted, self.left_out_[rows]):
+            return
         off = left_out(seen.plain[rows], wanted, self.random_state, trees=self.trees)
         if _relative(off) < TREES_GAIN * _relative(self.left_out_[rows]):
             self._trees[family] = grow(seen.plain[rows], wanted, self.random_state, self.trees)
             self.left_out_[rows] = off
+
+    def _promising(self, plain: Floats, wanted: Floats, smooth_off: Floats) -> bool:
+        """Whether a few trees on half of some samples come near: most families are smooth, and
+        many trees take longer than all the rest of a fit."""
+        some = np.random.default_rng(self.random_state).permutation(len(wanted))[:SCOUTED]
+        few = left_out(plain[some], wanted[some], self.random_state, 2, min(SCOUTS, self.trees))
+        return _relative(few) < SCOUT_MARGIN * _relative(smooth_off[some])
 
     def _seen(self, workloads: Sequence[KernelFacts], latency_s: Any) -> KernelArrays:
         seconds = None
