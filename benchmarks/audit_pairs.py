@@ -22,6 +22,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def networks() -> list[str]:
 def apply(name: str, folder: Path, pricing: Pricing) -> int:
     """Writes the sampled variants of one network and what is expected of them."""
     graph = read_model(name, SETTINGS)
-    given = Given(work=0.5, seed=SEED, price=pricing.seconds())
+    given = Given(work=0.5, seed=SEED)
     feeds = random_feeds(graph, 2, SEED)
     reference = outputs(graph.proto, feeds)
     base = pricing.latency(graph)
@@ -76,7 +77,8 @@ def apply(name: str, folder: Path, pricing: Pricing) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for transform in order:
-        found = apply_one(graph, transform, given, feeds, reference)
+        own = replace(given, price=pricing.seconds()) if transform.prices else given
+        found = apply_one(graph, transform, own, feeds, reference)
         # Simulated forms run the original's dense kernels: their time says nothing.
         if found.graph is None or found.transformed is None or found.transformed.simulated:
             continue

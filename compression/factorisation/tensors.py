@@ -54,8 +54,12 @@ def tucker2(weight: Any, ranks: tuple[int, int], sweeps: int = SWEEPS) -> tuple[
     outer = _leading(_unfold(tensor, 0), ranks[0])
     inner = _leading(_unfold(tensor, 1), ranks[1])
     for _ in range(sweeps):
-        outer = _leading(_unfold(np.einsum("oikl,ir->orkl", tensor, inner), 0), ranks[0])
-        inner = _leading(_unfold(np.einsum("oikl,or->rikl", tensor, outer), 1), ranks[1])
+        outer = _leading(
+            _unfold(np.einsum("oikl,ir->orkl", tensor, inner, optimize=True), 0), ranks[0]
+        )
+        inner = _leading(
+            _unfold(np.einsum("oikl,or->rikl", tensor, outer, optimize=True), 1), ranks[1]
+        )
     core = np.einsum("oikl,or,is->rskl", tensor, outer, inner, optimize=True)
     return core, outer, inner
 

@@ -32,23 +32,34 @@ class Pricing:
     offset: float = 0.0
 
     def __call__(self, widths: Any) -> float:
-        return self.offset + self.factor * self.raw(widths)
+        return self.of_raw(self.raw(widths))
+
+    def of_raw(self, raw: float) -> float:
+        """The corrected price of a raw one."""
+        return self.offset + self.factor * raw
+
+    def raw_of(self, price: float) -> float:
+        """The raw price that is corrected to this one; none is below nothing."""
+        return max(0.0, (price - self.offset) / self.factor)
 
     def calibrate(self, seen: list[tuple[float, float]]) -> None:
         """Fits offset and factor to (raw, measured) pairs: one scales, more draw a line.
 
-        The line runs through the last pair, which is the nearest to the limit.
+        The line is a least-squares fit in which pairs count by how near they are to the last,
+        which is the nearest to the limit. It may neither fall nor begin below nothing.
         """
         raw, measured = seen[-1]
         self.factor, self.offset = measured / max(raw, 1e-30), 0.0
-        if len(seen) < 2:
+        x, y = (np.array(column) for column in zip(*seen, strict=True))
+        if np.ptp(x) <= 0.02 * x.max():
             return
-        others = [(r, m) for r, m in seen[:-1] if abs(r - raw) > 0.02 * max(raw, r)]
-        if others:
-            near = min(others, key=lambda pair: abs(pair[0] - raw))
-            slope = (near[1] - measured) / (near[0] - raw)
-            if slope > 0:
-                self.factor, self.offset = slope, measured - slope * raw
+        weight = 1 / (0.1 + np.abs(x / max(raw, 1e-30) - 1))
+        x0, y0 = np.average(x, weights=weight), np.average(y, weights=weight)
+        slope = float(np.sum(weight * (x - x0) * (y - y0)) / np.sum(weight * (x - x0) ** 2))
+        if slope <= 0 or y0 - slope * x0 < 0:
+            self.factor = float(y0 / x0)  # noise, or a device that is faster than its work
+            return
+        self.factor, self.offset = slope, float(y0 - slope * x0)
 
 
 def by_cost_model(cost: Any, found: Resizable, quantity: str) -> Pricing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from lwprof.profiler.statistics import Estimate
 MARGIN = 0.95
 """Share of the limit that is aimed at: the measurement's upper end must lie below the limit."""
 LOWEST = 0.9
-ROUNDS = 6
+INSIDE = 0.15
+"""How far into the bracket of what met the limit and what did not the next network lies."""
+ROUNDS = 8
 
 Measure = Callable[[Any], Estimate]
 
@@ -57,7 +59,7 @@ class Pruner:
     state: Path | None = None
     step: int = 1
     progress: Callable[..., None] = lambda *_: None
-    _seen: list[tuple[float, float]] = field(default_factory=list)
+    _seen: list[tuple[float, Estimate]] = field(default_factory=list)
 
     def run(self) -> PruningResult:
         """Prunes to the limit; where that is infeasible, says what can be reached."""
@@ -65,41 +67,69 @@ class Pruner:
         before = self._step(np.ones(found.units, bool), whole=True)
         scores = saliency(self.saliency)(self.scene)
         steps: list[PruningStep] = []
-        good: PruningStep | None = None
-        aim, minimum = self.limit * (MARGIN if self.measure else 1.0), None
+        minimum: float | None = None
         for number in range(ROUNDS):
             self.progress(f"round {number + 1}", number, ROUNDS)
-            problem = Problem(found, scores, self.price, aim, self._error(), self.step,
+            problem = Problem(found, scores, self.price, self._aim(), self._error(), self.step,
                               self.scene.seed)  # fmt: skip
             try:
                 kept = selector(self.selector)(problem)
             except Infeasible as infeasible:
-                least = self._step(problem.best(problem.least))
-                steps.append(least)
-                minimum = infeasible.minimum if least.measured is None else least.measured.value
-                if self._fits(least):
-                    good, minimum = good or least, None
+                # The price may be wrong: the narrowest network says what can be reached.
+                minimum, kept = infeasible.minimum, problem.best(problem.least)
+            if self._known(steps, kept):
                 break
-            step = self._step(kept)
-            steps.append(step)
-            if self._fits(step) and (good is None or self._value(step) > self._value(good)):
-                good = step
-            if kept.all() and self._fits(step):
-                break  # the whole network meets the limit
-            if self.measure is None or self._value(step) >= LOWEST * self.limit and good is step:
+            steps.append(self._step(kept))
+            if self._ends(steps[-1], kept):
                 break
-            if len(steps) > 1 and steps[-1].widths == steps[-2].widths:
-                if self._fits(step):
-                    break
-                aim *= 0.97
+        good = max((s for s in steps if self._fits(s)), key=self._value, default=None)
         return self._result(before, good, steps, minimum)
+
+    def _ends(self, step: PruningStep, kept: Any) -> bool:
+        """Whether nothing better can follow: landed, or at either end of what can be cut."""
+        if self.measure is None or (kept.all() and self._fits(step)):
+            return True
+        narrowest = all(width <= least for width, least in
+                        zip(step.widths.values(), self._least(), strict=True))  # fmt: skip
+        if narrowest and not self._fits(step):
+            return True
+        return self._fits(step) and self._value(step) >= LOWEST * self.limit
+
+    def _least(self) -> Any:
+        """The smallest widths of every group."""
+        widths = self.scene.found.widths
+        return np.minimum(widths, np.maximum(1, np.minimum(self.step, widths)))
+
+    def _known(self, steps: Sequence[PruningStep], kept: Any) -> bool:
+        counts = [int(w) for w in self.scene.found.counts(kept)]
+        return any(list(step.widths.values()) == counts for step in steps)
+
+    def _aim(self) -> float:
+        """The price that the next network should have.
+
+        The measurement's upper end must land just below the limit, so that the price is aimed
+        below it by as much as measurements spread; and between the dearest network that met the
+        limit and the cheapest that did not, where the line through them is wrong.
+        """
+        if self.measure is None:
+            return self.limit
+        spread = float(np.median([seen.high / seen.value for _, seen in self._seen]))
+        raw = self.price.raw_of(self.limit * MARGIN / spread)
+        over = min((r for r, seen in self._seen if seen.high > self.limit), default=None)
+        under = max((r for r, seen in self._seen if seen.high <= self.limit
+                     and (over is None or r < over)), default=None)  # fmt: skip
+        if over is not None:
+            raw = min(raw, over - INSIDE * (over - (under or 0.0)))
+            if under is not None:
+                raw = max(raw, under + INSIDE * (over - under))
+        return self.price.of_raw(raw)
 
     def _result(
         self, before: PruningStep, good: PruningStep | None, steps: list[PruningStep],
         minimum: float | None,
     ) -> PruningResult:  # fmt: skip
-        if good is None and minimum is None:
-            minimum = min(self._value(step) for step in steps)
+        if good is None and self.measure is not None:
+            minimum = min(step.measured.value for step in steps if step.measured is not None)
         return PruningResult(
             self.scene.found.graph.name, self.device, self.quantity, self.limit, good is not None,
             None if good is not None else minimum, before, good, tuple(steps), self.saliency,
@@ -127,8 +157,8 @@ class Pruner:
         predicted, measured = self.price(widths), None
         if self.measure is not None:
             measured = self._measured(model)
-            self._seen.append((self.price.raw(widths), measured.value))
-            self.price.calibrate(self._seen)
+            self._seen.append((self.price.raw(widths), measured))
+            self.price.calibrate([(raw, seen.value) for raw, seen in self._seen])
             predicted = self.price(widths) if whole else predicted
         graph = read(model)
         error = relative_error(outputs(found.graph.proto, self.scene.feeds),

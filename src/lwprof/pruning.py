@@ -30,7 +30,7 @@ def prune(
     recover: Callable[[Any], Any] | None = None,
     evaluate: Callable[[Any], float] | None = None,
     predict_only: bool = False,
-    step: int = 1,
+    step: int | None = None,
     budget_s: float = 60.0,
     store: str | None = None,
     state: str | Path | None = None,
@@ -53,7 +53,8 @@ def prune(
         labels: classes of each batch, for saliencies that need them.
         recover: retrains a pruned ``ModelProto`` and returns it.
         evaluate: accuracy of a ``ModelProto``, for the record.
-        step: channels are removed in multiples of this (8 suits many kernels).
+        step: channels are removed in multiples of this. None: 8 for latency and energy, since
+            kernels are made for such widths and others can be slower than more; else 1.
         budget_s: device seconds for each measurement.
         state: a file that keeps measurements, so that an interrupted run goes on.
         output: where to write the pruned network.
@@ -85,7 +86,8 @@ def prune(
     chosen = selector or ("global" if quantity == "peak_memory_bytes" else "per-cost")
     pruner = Pruner(
         seen, price, quantity, limit, device, saliency, chosen, measures, recover, evaluate,
-        None if state is None else Path(state), step, progress,
+        None if state is None else Path(state), step or (1 if quantity == "peak_memory_bytes" else 8),
+        progress,
     )  # fmt: skip
     result = pruner.run()
     if output is not None and result.model is not None:
@@ -103,7 +105,8 @@ def _pricing(found: Resizable, device: str, quantity: str, store: str | None,
     from lwprof.api import cost_model
 
     try:
-        cost = cost_model(device, store=store, **choice)
+        # Narrow layers lie beyond what was measured; every network tried is measured anyhow.
+        cost = cost_model(device, store=store, unknown="extrapolate", **choice)
         return pricing.by_cost_model(cost, found, quantity)
     except (CostMiss, UsageError) as error:
         if not measured:

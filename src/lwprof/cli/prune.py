@@ -41,9 +41,7 @@ UNITS = {"latency_s": "s", "energy_j": "J", "peak_memory_bytes": "B"}
 @click.option(
     "--step",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Remove channels in multiples of this.",
+    help="Remove channels in multiples of this (default: 8; 1 for --memory).",
 )
 @click.option("--budget", default="60s", show_default=True, help="Device time per measurement.")
 @click.option("--resume", "state", help="A file that keeps measurements; a run cut off goes on.")
