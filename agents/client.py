@@ -5,46 +5,39 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 
 from lwprof.agents import bulk, messages, reading, resuming
+from lwprof.agents.conversation import ASK_S, STOP_ID, Conversation
 from lwprof.agents.deadlines import MOST_S, default_deadline_s
 from lwprof.agents.detached import DetachedBlocks
 from lwprof.agents.failures import to_exception
 from lwprof.agents.messages import (
     BlockRecord,
     Facts,
-    Hello,
-    Message,
     Output,
     Pong,
     PreparedReply,
     Snapshot,
 )
-from lwprof.agents.packing import program
 from lwprof.agents.power_messages import Instruments
-from lwprof.agents.program.framing import PROTOCOL, FrameDecoder, FrameError, encode
-from lwprof.agents.targets import Connection, Target
+from lwprof.agents.program.framing import encode
+from lwprof.agents.targets import Target
 from lwprof.errors import DeviceError, DeviceTransient, HostError, LwprofError
-
-M = TypeVar("M", bound=Message)
-T = TypeVar("T")
 
 # What a device or its target says it is; the less real of the two counts.
 ENVIRONMENTS = ("hardware", "virtual", "emulated", "synthetic")
 
-_START_S = 60.0
 # A board that is only busy for a moment is not given up.
 _OPEN_S = 10.0
 _STOP_S = 2.0
-_STOP_ID = 0
-_ASK_S = 60.0
 _FACTS_S = 120.0
 _PREPARE_S = 900.0
 _GRACE_S = 30.0
@@ -81,7 +74,7 @@ class ClockOffset:
     round_trip_s: float
 
 
-class Agent:
+class Agent(Conversation):
     """A device's agent. A context manager; opened on entry or by ``open``.
 
     Args:
@@ -89,14 +82,8 @@ class Agent:
     """
 
     def __init__(self, target: Target) -> None:
-        self.target = target
-        self._connection: Connection | None = None
-        self._decoder = FrameDecoder()
-        self._inbox: list[dict[str, Any]] = []
-        self._count = 0
+        super().__init__(target)
         self._facts: Facts | None = None
-        self._held: set[str] = set()
-        self._wanted = False
         self._detached = DetachedBlocks(target.name, self._ask)
 
     def __enter__(self) -> Self:
@@ -111,11 +98,6 @@ class Agent:
     ) -> None:
         self.close()
 
-    @property
-    def alive(self) -> bool:
-        """Whether there is an agent to ask; False after it died or broke the protocol."""
-        return self._connection is not None
-
     def open(self) -> None:
         """Starts the agent and reads its hello.
 
@@ -125,22 +107,6 @@ class Agent:
         patience = _OPEN_S if self.target.detached else 0.0
         resuming.insist(self._open, patience)
         self._wanted = True
-
-    def _open(self) -> None:
-        if self._connection is not None:
-            return
-        self._decoder, self._inbox, self._held = FrameDecoder(), [], set()
-        self._connection = self.target.open()
-        first = self._next(time.monotonic() + _START_S, "its hello")
-        if "error" in first:
-            raise self._broken(first)
-        hello = self._read(first, Hello)
-        if hello.protocol != PROTOCOL or hello.agent_sha256 != program().sha256:
-            self._drop()
-            raise DeviceError(
-                f"{self.target.name} runs another agent (protocol {hello.protocol}) than this "
-                f"lwprof's: remove it from the device's work folder and try again"
-            )
 
     def reopen(self) -> None:
         """Ends what is left of the agent and starts a fresh one."""
@@ -152,14 +118,8 @@ class Agent:
         self._wanted = False
         if self._connection is not None and self.target.detached:
             with contextlib.suppress(LwprofError):
-                self._connection.send(encode({"id": _STOP_ID, "op": "stop"}), _STOP_S)
+                self._connection.send(encode({"id": STOP_ID, "op": "stop"}), _STOP_S)
         self._drop()
-
-    def _drop(self) -> None:
-        """Ends the connection; a block that runs detached goes on."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
     def facts(self) -> Facts:
         """What the device is; asked for once."""
@@ -173,16 +133,16 @@ class Agent:
 
     def instruments(self) -> Instruments:
         """The device's power sensors, found anew, and those that are of no use."""
-        return self._read(self._ask("instruments", {}, _ASK_S), Instruments)
+        return self._read(self._ask("instruments", {}, ASK_S), Instruments)
 
     def state(self) -> Snapshot:
         """Load, clocks, heat and supply of the device now."""
-        return self._read(self._ask("state", {}, _ASK_S), Snapshot)
+        return self._read(self._ask("state", {}, ASK_S), Snapshot)
 
     def ping(self) -> float:
         """Seconds for one question and its answer."""
         start = time.monotonic()
-        self._ask("ping", {}, _ASK_S)
+        self._ask("ping", {}, ASK_S)
         return time.monotonic() - start
 
     def clock_offset(self, pings: int = 20) -> ClockOffset:
@@ -193,7 +153,7 @@ class Agent:
         best: ClockOffset | None = None
         for _ in range(max(1, pings)):
             sent = time.monotonic_ns()
-            reply = self._read(self._ask("ping", {}, _ASK_S), Pong)
+            reply = self._read(self._ask("ping", {}, ASK_S), Pong)
             back = time.monotonic_ns()
             trip_s = (back - sent) * 1e-9
             if best is None or trip_s < best.round_trip_s:
@@ -218,7 +178,7 @@ class Agent:
         content = source if isinstance(source, bytes) else Path(source)
         sha256 = _digest(content)
         if sha256 not in self._held:
-            reply = self._ask("has", {"blobs": [sha256]}, _ASK_S)
+            reply = self._ask("has", {"blobs": [sha256]}, ASK_S)
             if sha256 in reply.get("missing", [sha256]):
                 self._insist(lambda: self.target.push(content, sha256))
             self._held.add(sha256)
@@ -230,7 +190,7 @@ class Agent:
         unknown = {sha: content for sha, content in zip(found, contents, strict=True)
                    if sha not in self._held}  # fmt: skip
         if unknown:
-            reply = self._ask("has", {"blobs": list(unknown)}, _ASK_S)
+            reply = self._ask("has", {"blobs": list(unknown)}, ASK_S)
             missing = set(reply.get("missing", unknown))
             packs = bulk.packs({sha: data for sha, data in unknown.items() if sha in missing})
             for data, parts in packs:
@@ -262,7 +222,7 @@ class Agent:
             pack = b""
             if size:
                 sha256 = reply.pack.sha256
-                pack = self._insist(lambda sha=sha256, size=size: self.target.pull(sha, size))
+                pack = self._insist(partial(self.target.pull, sha256, size))
             found += [
                 to_exception(item, self.target.name)
                 if isinstance(item, messages.ErrorReply)
@@ -302,7 +262,7 @@ class Agent:
                 raise DeviceError(f"{self.target.name}: the optimised graph exceeds 2 GiB")
             sha256 = reply.optimised.sha256
             size = reply.optimised.size_bytes
-            optimised = self._insist(lambda: self.target.pull(sha256, size))
+            optimised = self._insist(partial(self.target.pull, sha256, size))
             if hashlib.sha256(optimised).hexdigest() != sha256:
                 raise DeviceTransient(f"{self.target.name}: a file was damaged on its way")
         return Prepared(
@@ -352,109 +312,6 @@ class Agent:
         if not self.target.detached:
             return []
         return self._detached.leftovers(self._ask)
-
-    def _insist(self, work: Callable[[], T]) -> T:
-        """Does what needs a link, again while it is lost for passing reasons."""
-        patience = self.target.resume_s if self.target.detached else 0.0
-        return resuming.insist(work, patience)
-
-    def _ask(self, operation: str, args: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        if not (self._wanted and self.target.detached):
-            return self._ask_once(operation, args, timeout_s)
-
-        def attempt() -> dict[str, Any]:
-            if self._wanted:  # else it was closed meanwhile, by another thread
-                self._open()
-            return self._ask_once(operation, args, timeout_s)
-
-        return resuming.insist(
-            attempt, self.target.resume_s, answered=lambda: self.alive or not self._wanted
-        )
-
-    def _ask_once(
-        self, operation: str, args: Mapping[str, Any], timeout_s: float
-    ) -> dict[str, Any]:
-        if self._connection is None:
-            raise DeviceTransient(f"{self.target.name}: the agent is not running")
-        self._count += 1
-        try:
-            frame = encode({"id": self._count, "op": operation, "args": dict(args)})
-        except FrameError as error:
-            raise HostError(f"the request {operation!r} cannot be sent: {error}") from None
-        try:
-            self._send(frame, min(timeout_s, _ASK_S))
-            return self._answer(operation, time.monotonic() + timeout_s)
-        except LwprofError:
-            raise
-        except BaseException:
-            self.close()  # interrupted: the answer to come would fit no later question
-            raise
-
-    def _send(self, frame: bytes, timeout_s: float) -> None:
-        assert self._connection is not None
-        try:
-            self._connection.send(frame, timeout_s)
-        except DeviceTransient as error:
-            raise self._lost(str(error)) from None
-
-    def _answer(self, operation: str, deadline: float) -> dict[str, Any]:
-        while True:
-            reply = self._next(deadline, f"an answer to {operation!r}")
-            if reply.get("id") == _STOP_ID:
-                continue
-            if "error" in reply and reply.get("id") in (self._count, None):
-                raise self._refused(reply)
-            if reply.get("id") == self._count and isinstance(reply.get("ok"), dict):
-                answer: dict[str, Any] = reply["ok"]
-                return answer
-            if reply.get("id") != self._count or "event" not in reply:
-                raise self._violation("an answer that fits no question")
-
-    def _next(self, deadline: float, what: str) -> dict[str, Any]:
-        while not self._inbox:
-            if self._connection is None:
-                raise DeviceTransient(f"{self.target.name}: the agent is not running")
-            try:
-                data = self._connection.receive(deadline - time.monotonic())
-            except TimeoutError:
-                raise self._lost(f"waited in vain for {what}") from None
-            if not data:
-                raise self._lost(f"ended before {what}")
-            try:
-                self._inbox += self._decoder.feed(data)
-            except FrameError as error:
-                raise self._violation(str(error)) from None
-        return self._inbox.pop(0)
-
-    def _read(self, data: Any, kind: type[M]) -> M:
-        try:
-            return reading.read(data, kind, self.target.name)
-        except DeviceError:
-            self._drop()  # what says one wrong thing is not asked again
-            raise
-
-    def _refused(self, reply: Mapping[str, Any]) -> Exception:
-        error = self._read(reply["error"], messages.ErrorReply)
-        if reply.get("id") is None:
-            self._drop()
-        return to_exception(error, self.target.name)
-
-    def _broken(self, reply: Mapping[str, Any]) -> Exception:
-        error = self._refused(reply)
-        self._drop()
-        return error
-
-    def _lost(self, what: str) -> DeviceTransient:
-        tail = "" if self._connection is None else self._connection.stderr_tail().strip()
-        last = reading.clean(tail.splitlines()[-1])[:300] if tail else ""
-        self._drop()
-        return DeviceTransient(
-            f"{self.target.name}: the agent is lost: {what}" + (f" ({last})" if last else "")
-        )
-
-    def _violation(self, what: str) -> DeviceError:
-        self._drop()
-        return DeviceError(f"{self.target.name}: the agent broke the protocol: {what}")
 
 
 def _digest(source: bytes | Path) -> str:

@@ -187,8 +187,16 @@ class NativeAgent(Agent):
             for slot in program.outputs
         ]  # fmt: skip
 
-    def run_block(self, script: Mapping[str, Any], deadline_s: float | None = None) -> BlockRecord:
-        """Executes one block; all of it or nothing. See ``Agent.run_block``."""
+    def run_block(
+        self,
+        script: Mapping[str, Any],
+        deadline_s: float | None = None,
+        then: Mapping[str, Any] | None = None,
+    ) -> BlockRecord:
+        """Executes one block; all of it or nothing. See ``Agent.run_block``.
+
+        A native agent begins no block by itself: ``then`` is left to the next call.
+        """
         if not self._is_open:
             raise DeviceTransient(f"{self.target.name}: the agent is not running")
         block = NativeBlock(self, script, deadline_s)

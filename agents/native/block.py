@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lwprof.agents.client import default_deadline_s
+from lwprof.agents.deadlines import default_deadline_s
 from lwprof.agents.native import rawfacts
 from lwprof.agents.native.worker import NativeWorker
 from lwprof.agents.program.environment import changes
