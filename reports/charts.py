@@ -74,8 +74,13 @@ def source(columns: Mapping[str, Sequence[Any]], *, linked: bool = False) -> Any
     """Columns for a chart; ``linked`` ones light up with the rows of a table."""
     from bokeh.models import ColumnDataSource
 
-    plain = {name: list(values) for name, values in columns.items()}
+    plain = {name: [_drawn(value) for value in values] for name, values in columns.items()}
     return ColumnDataSource(data=plain, name="linked" if linked else None)
+
+
+def _drawn(value: Any) -> Any:
+    """Six digits are more than a screen shows; the exact numbers stand in the tables."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def bars(names: Sequence[str], values: Sequence[float], lows: Sequence[float | None],

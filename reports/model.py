@@ -187,11 +187,11 @@ def _kernel_cells(kernel: Mapping[str, Any], place: int, whole: float | None,
     seconds, spent = middle(kernel.get("latency_s")), spent_s(kernel)
     macs, size = cells.number(kernel.get("macs")), cells.number(kernel.get("bytes"))
     at_most = mapping(kernel.get("latency_s")).get("at_most") is True
-    part = share(spent / whole) if spent is not None and whole else NOTHING
+    part = share(_short(spent / whole)) if spent is not None and whole else NOTHING
     if at_most and part.value is not None:
         part = Cell(f"≤ {part.text}", part.value)
-    intensity = Cell(f"{macs / size:.2f}", macs / size) if macs and size else NOTHING
-    rate = quantity(macs / seconds, "") if macs and seconds and seconds > 0 else NOTHING
+    intensity = Cell(f"{macs / size:.2f}", _short(macs / size)) if macs and size else NOTHING
+    rate = quantity(_short(macs / seconds), "") if macs and seconds and seconds > 0 else NOTHING
     return (
         Cell(str(place + 1), place + 1), estimate(kernel.get("latency_s"), "s"), part,
         text(operators(kernel)), text(origin(kernel)),
@@ -199,6 +199,11 @@ def _kernel_cells(kernel: Mapping[str, Any], place: int, whole: float | None,
         quantity(macs, ""), quantity(size, "B"), intensity, rate,
         Cell(limits.side(macs, size)), quantity(kernel.get("count"), ""),
     )  # fmt: skip
+
+
+def _short(value: float) -> float:
+    """Six digits of what the page computes itself; what was measured keeps all of its own."""
+    return float(f"{value:.6g}")
 
 
 def operators(kernel: Mapping[str, Any]) -> str:
@@ -229,7 +234,7 @@ def _types(kernels: Sequence[Mapping[str, Any]], whole: float | None, id: str,
     names = sorted(found, key=lambda name: -found[name][0])
     rows = tuple(
         Row((text(name), quantity(found[name][0], "s"),
-             share(found[name][0] / whole) if whole else NOTHING,
+             share(_short(found[name][0] / whole)) if whole else NOTHING,
              Cell(str(found[name][1]), found[name][1]), quantity(found[name][2], "")), mark=place)
         for place, name in enumerate(names)
     )  # fmt: skip

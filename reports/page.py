@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -89,6 +90,12 @@ class Table:
     rows: tuple[Row, ...]
     chart: str = ""
     folded: bool = False
+
+    @property
+    def base(self) -> str:
+        """What the paths of all rows that have one begin with, up to a dot."""
+        paths = [row.path for row in self.rows if row.path]
+        return os.path.commonprefix(paths).rpartition(".")[0] if len(paths) > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ def _item(chart: Chart) -> dict[str, Any]:
 
 def _script_data(data: Sequence[Any]) -> str:
     """JSON that may stand inside a script element whatever text it holds."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

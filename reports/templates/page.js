@@ -37,7 +37,7 @@
 
   function sortKey(cell, numeric) {
     if (!numeric) return cell.textContent;
-    return cell.dataset.value === undefined ? -Infinity : Number(cell.dataset.value);
+    return cell.dataset.v === undefined ? -Infinity : Number(cell.dataset.v);
   }
   function sort(table, index, heading) {
     const numeric = heading.classList.contains("n");
