@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lwprof.errors import CostMiss
-from lwprof.predictors.kernel_regressor import KernelRegressor
 from lwprof.predictors.known_graphs import KernelName
 from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.kernels import Workload
 from lwprof.profiler.statistics import Estimate
 from lwprof.profiler.store import Context, Store
 
+if TYPE_CHECKING:
+    from lwprof.predictors.kernel_regressor import KernelRegressor
+
 Unknown = Literal["miss", "extrapolate"]
+
+
+def saved_at(folder: Path, context: Context) -> Path:
+    """File of the fitted latency regressor of a context."""
+    return folder / context.key.replace(":", "_") / "latency_s.json"
 
 
 class FittedCostModel(LookupCostModel):
@@ -51,6 +58,8 @@ class FittedCostModel(LookupCostModel):
             StoreError: its file is damaged, or of another version.
         """
         if isinstance(self._regressor, Path):
+            from lwprof.predictors.kernel_regressor import KernelRegressor
+
             self._regressor = KernelRegressor.load(self._regressor)
         return self._regressor
 

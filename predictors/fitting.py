@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lwprof.errors import UsageError
 from lwprof.predictors.conformal import folds
+from lwprof.predictors.fitted import saved_at
 from lwprof.predictors.kernel_features import facts
 from lwprof.predictors.kernel_regressor import KernelRegressor
 from lwprof.predictors.kernel_samples import LEAST
@@ -139,11 +140,6 @@ def fit_context(
     regressor.save(path)
     reports = family_reports(known, random_state)
     return Fit(device, context, regressor, reports, factors, len(known), skipped, path)
-
-
-def saved_at(folder: Path, context: Context) -> Path:
-    """File of the fitted latency regressor of a context."""
-    return folder / context.key.replace(":", "_") / "latency_s.json"
 
 
 def table_kernels(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lwprof.device_profiles import find_device
 from lwprof.errors import UsageError
-from lwprof.predictors.fitted import FittedCostModel, Unknown
-from lwprof.predictors.fitting import Fit, fit_context, saved_at
+from lwprof.predictors.fitted import FittedCostModel, Unknown, saved_at
 from lwprof.predictors.interpolation import InterpolatingCostModel
 from lwprof.predictors.lookup import LookupCostModel
 from lwprof.profiler.store import Context, Store, open_store
 from lwprof.profiler.store.location import predictors_folder
+
+if TYPE_CHECKING:
+    from lwprof.predictors.fitting import Fit
 
 GRAPHS = "graphs"
 """Folder beside the predictors, of what is known of graphs."""
@@ -42,6 +44,8 @@ def fit(device: str, choice: Mapping[str, Any], store: str | None, random_state:
     Raises:
         UsageError: as ``open_cost_model``; or the table is too small.
     """
+    from lwprof.predictors.fitting import fit_context  # predicting alone need not load it
+
     find_device(device)
     with open_store(store) as database:
         context = choose_context(database, device, choice)
