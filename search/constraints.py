@@ -20,6 +20,9 @@ from lwprof.errors import UsageError
 from lwprof.predictors.block_table import BlockTable
 from lwprof.predictors.space import Codes, Floats, Space
 
+ENVIRONMENTS = ("hardware", "virtual", "emulated", "synthetic")
+"""From a device itself to numbers that no device gave."""
+
 
 class Costs(Protocol):
     """Costs of many codes in one context."""
@@ -52,11 +55,13 @@ class Priced:
         device: whose they are.
         spread: standard deviation of the log of true over predicted cost, by quantity or one for
             all; from networks that were predicted and measured (``log_spread``). 0: certain.
+        environment: of the context in which the numbers were measured.
     """
 
     table: BlockTable
     device: str = "host"
     spread: float | tuple[float, ...] = 0.0
+    environment: str = "hardware"
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -81,6 +86,7 @@ class Regressed:
     regressor: Any
     device: str = "host"
     quantity: str = "latency_s"
+    environment: str = "hardware"
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -97,6 +103,16 @@ class Regressed:
             return self.predict(codes)
         low, high = self.regressor.predict_interval(codes, abs(2 * probability - 1))
         return np.asarray(high if probability > 0.5 else low, dtype=np.float64)[:, None]
+
+
+def environment_of(costs: Sequence[Costs], measured: str | None = None) -> str:
+    """The least real environment of all numbers: a stand-in among them marks the whole result.
+
+    Args:
+        measured: of verifications, if any were made.
+    """
+    known = [e for e in (measured, *(getattr(c, "environment", None) for c in costs)) if e]
+    return max(known, key=ENVIRONMENTS.index, default="hardware")
 
 
 def log_spread(predicted: Any, measured: Any) -> float:

@@ -12,7 +12,8 @@ import numpy as np
 
 from lwprof.errors import UsageError
 from lwprof.predictors.space import Codes, Floats, Space
-from lwprof.search.spaces.own import LARGEST_BYTES, from_script
+from lwprof.scripts import load_function
+from lwprof.search.spaces.own import LARGEST_BYTES
 
 ARCHITECTURE = ("architecture", "arch", "ops", "code")
 
@@ -36,9 +37,7 @@ def merit_of(text: str | None, space: Space) -> tuple[Callable[[Codes], Any], bo
     if text == "macs":
         return _macs(space), False
     if ".py:" in text:
-        function = from_script(text)
-        if not callable(function):
-            raise UsageError(f"{text} is no function")
+        function = load_function(text)
         return lambda codes: function(space.decode(codes)), True
     path, _, column = text.partition(".csv")
     if ".csv" not in text:

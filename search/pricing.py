@@ -43,7 +43,7 @@ def priced(cost: Any, space: Space, device: str, rng: np.random.Generator,
     said = table.predict(codes)
     spread = tuple(float(np.hypot(log_spread(said[:, q], whole[:, q]), width[q]))
                    for q in range(len(table.quantities)))  # fmt: skip
-    return Priced(table, device, spread)
+    return Priced(table, device, spread, _environment(cost))
 
 
 def _regressed(cost: Any, space: Space, device: str, rng: np.random.Generator,
@@ -53,7 +53,12 @@ def _regressed(cost: Any, space: Space, device: str, rng: np.random.Generator,
     codes = np.unique(space.sample(FITTED, rng), axis=0)
     codes = codes[space.connected(codes)]
     whole, _ = _whole(cost, space, codes, progress, ("latency_s",))
-    return Regressed(TableRegressor(space).fit(codes, whole[:, 0]), device)
+    fitted = TableRegressor(space).fit(codes, whole[:, 0])
+    return Regressed(fitted, device, environment=_environment(cost))
+
+
+def _environment(cost: Any) -> str:
+    return str(getattr(getattr(cost, "context", None), "environment", "hardware"))
 
 
 def _whole(cost: Any, space: Space, codes: Codes, progress: Any,

@@ -57,6 +57,7 @@ class SearchResult:
         best: feasible and of highest merit, verified where that was asked for; or None.
         front: not dominated in merit and first cost, cheapest first.
         reachable: the least cost of each limit, where nothing was feasible.
+        environment: of the numbers; the least real of all of them.
         merit_is_accuracy: whether merits are accuracies and not a stand-in such as MACs.
     """
 

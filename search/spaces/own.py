@@ -13,8 +13,6 @@ The table has a row for each option of each block:
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 from lwprof.errors import UsageError
 from lwprof.predictors.block_table import BlockTable
 from lwprof.predictors.space import Codes, Floats
+from lwprof.scripts import load
 from lwprof.search.spaces.coded import CodedSpace
 from lwprof.search.spaces.options import OptionSpace
 
@@ -101,30 +100,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def from_script(address: str) -> Any:
-    """What ``script.py:name`` names; the script is run, as Python runs it.
-
-    Raises:
-        UsageError: no such file or name, or the script fails.
-    """
-    path, _, name = address.rpartition(":")
-    file = Path(path)
-    if not file.is_file():
-        raise UsageError(f"{address!r}: there is no file {path}; write it script.py:name")
-    found = importlib.util.spec_from_file_location(f"lwprof_script_{file.stem}", file)
-    if found is None or found.loader is None:
-        raise UsageError(f"{path} is no Python script")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    try:
-        found.loader.exec_module(module)
-        return getattr(module, name)
-    except AttributeError:
-        raise UsageError(f"{path} has nothing called {name!r}") from None
-    except Exception as error:
-        raise UsageError(f"{path} failed: {type(error).__name__}: {error}") from error
-
-
 def open_space(address: str) -> CodedSpace:
     """The space in a ``.csv`` table, or made by ``script.py:Class``.
 
@@ -133,7 +108,7 @@ def open_space(address: str) -> CodedSpace:
     """
     if address.endswith(".csv"):
         return TableSpace(address)
-    made = from_script(address)
+    made = load(address)
     found = made() if isinstance(made, type) else made
     if not isinstance(found, CodedSpace):
         raise UsageError(f"{address} is a {type(found).__name__}, not a space: derive it from "

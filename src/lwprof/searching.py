@@ -175,6 +175,7 @@ def _measuring(device: str, store: str | None, choice: Mapping[str, Any]) -> Any
         from lwprof.api import measure
 
         result = measure([model], device, store=store, kernels=False, **settings)
+        run.environment = result.context["environment"]  # type: ignore[attr-defined]
         estimate: dict[str, Any] = result.models[0].latency_s.to_json()
         return estimate
 
@@ -183,6 +184,7 @@ def _measuring(device: str, store: str | None, choice: Mapping[str, Any]) -> Any
 
 def _result(problem: Problem, trials: Trials, devices: tuple[str, ...], strategy: str,
             is_accuracy: bool, verify: int, measure: Any, rng: Any) -> SearchResult:  # fmt: skip
+    from lwprof.search.constraints import environment_of
     from lwprof.search.result import SearchResult, front_of, points, thinned
     from lwprof.search.verify import verify as verified_by
 
@@ -202,6 +204,7 @@ def _result(problem: Problem, trials: Trials, devices: tuple[str, ...], strategy
         tuple(checked), tuple(reach), is_accuracy,
         tuple(getattr(problem.space, "blocks", ())) or tuple(
             f"block{i}" for i in range(len(problem.space.choices))),
+        environment_of(constraints.costs, getattr(measure, "environment", None)),
     )  # fmt: skip
 
 
