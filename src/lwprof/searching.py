@@ -27,7 +27,7 @@ def search_architectures(
     device: str | Sequence[str] = "host",
     *,
     limits: Mapping[str, float],
-    probability: float | None = None,
+    probability: float | Mapping[str, float | None] | None = None,
     merit: str | Callable[[list[str]], Any] | None = None,
     strategy: str = "evolution",
     evaluations: int = 2000,
@@ -47,8 +47,8 @@ def search_architectures(
         device: whose cost model answers; several must all meet the limits.
         limits: SI values by ``latency``, ``energy``, ``peak_memory``, ``size``; ``latency@pi4``
             holds for one device of several.
-        probability: with which limits must hold, by the cost model's intervals; None compares
-            predictions themselves.
+        probability: with which limits must hold, by the cost model's intervals, for all or by
+            their names; None compares predictions themselves.
         merit: a function from architectures to numbers, or as ``--merit`` of the command.
         strategy: one of ``lwprof.search.strategies.names()``.
         evaluations: distinct architectures whose merit may be asked for.
@@ -70,14 +70,17 @@ def search_architectures(
 
     from lwprof.search import state
     from lwprof.search.strategies import run
+    from lwprof.search.strategies import strategy as known
 
+    known(strategy)  # before costs, which may take minutes
     rng, found = np.random.default_rng(seed), _space(space)
     devices = (device,) if isinstance(device, str) else tuple(device)
-    held = _limits(limits, probability)
+    chances = dict(probability) if isinstance(probability, Mapping) else probability
+    held = _limits(limits, chances)
     worth, is_accuracy, additive = _merit(merit, found)
     costs = _costs(found, devices, held, tables, store, choice, rng, progress)
     problem = _problem(found, worth, held, costs, additive)
-    belongs = {"space": found.name, "limits": dict(limits), "probability": probability,
+    belongs = {"space": found.name, "limits": dict(limits), "probability": chances,
                "devices": list(devices), "merit": merit if isinstance(merit, str) else None}  # fmt: skip
     earlier = state.load(resume, found, belongs) if resume else None
     clock = [time.monotonic()]
@@ -105,7 +108,9 @@ def _space(space: Any) -> Any:
     return named(space) if isinstance(space, str) else space
 
 
-def _limits(limits: Mapping[str, float], probability: float | None) -> list[Limit]:
+def _limits(
+    limits: Mapping[str, float], chances: Mapping[str, float | None] | float | None
+) -> list[Limit]:
     from lwprof.search.constraints import Limit
 
     found = []
@@ -113,7 +118,8 @@ def _limits(limits: Mapping[str, float], probability: float | None) -> list[Limi
         quantity, _, device = name.partition("@")
         if quantity not in QUANTITIES:
             raise UsageError(f"limits are on {', '.join(QUANTITIES)}, not on {quantity!r}")
-        found.append(Limit(QUANTITIES[quantity], float(value), probability, device or None))
+        chance = chances.get(name) if isinstance(chances, Mapping) else chances
+        found.append(Limit(QUANTITIES[quantity], float(value), chance, device or None))
     if not found:
         raise UsageError("a search needs a limit, such as --latency 30ms")
     return found

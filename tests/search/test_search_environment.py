@@ -68,3 +68,18 @@ def test_scripts_load_in_one_way(tmp_path: Path) -> None:
     script.write_text("1 / 0")
     with pytest.raises(UsageError, match="failed while loading: ZeroDivisionError"):
         load(f"{script}:x")
+
+
+def test_quantiles_hold_for_their_own_limit_only() -> None:
+    from lwprof.cli.search import _limits
+    from lwprof.searching import _limits as held
+
+    limits, chances = _limits(("p99.9:30ms@a", "20ms@b", "p5:1s"), "50mJ", None, None)
+    assert limits == {"latency@a": 0.03, "latency@b": 0.02, "latency": 1.0, "energy": 0.05}
+    assert chances == pytest.approx({"latency@a": 0.999, "latency": 0.05})
+    assert [limit.probability for limit in held(limits, chances)] == [
+        chances["latency@a"], None, chances["latency"], None,
+    ]  # fmt: skip
+    for wrong in (("p100:30ms",), ("x9:30ms",), ("p:30ms",), ("30ms", "20ms")):
+        with pytest.raises(UsageError, match="--latency"):
+            _limits(wrong, None, None, None)

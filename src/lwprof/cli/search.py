@@ -56,12 +56,13 @@ def command(space_argument: str | None, space: str | None, devices: tuple[str, .
     check_writable(html_path)
     check_writable(output)
     check_writable(options["resume"])
-    limits, at = _limits(latency, energy, peak_memory, size)
+    limits, quantiles = _limits(latency, energy, peak_memory, size)
+    chances = {**dict.fromkeys(limits, probability), **quantiles}
     choice = {key: options.pop(key) for key in
               ("runtime", "provider", "threads", "precision", "power_mode")}  # fmt: skip
     with progress_line() as progress:
         result = search_architectures(
-            name, devices or ("host",), limits=limits, probability=probability or at,
+            name, devices or ("host",), limits=limits, probability=chances,
             store=store_url, progress=progress, **options, **choice,
         )  # fmt: skip
     if json_path:
@@ -76,25 +77,37 @@ def command(space_argument: str | None, space: str | None, devices: tuple[str, .
 
 
 def _limits(latency: tuple[str, ...], energy: str | None, memory: str | None,
-            size: str | None) -> tuple[dict[str, float], float | None]:  # fmt: skip
-    """SI limits by quantity, and the probability that ``p99:`` asks for."""
+            size: str | None) -> tuple[dict[str, float], dict[str, float]]:  # fmt: skip
+    """SI limits by quantity, and the probabilities that ``p99:`` asks of some of them."""
     found: dict[str, float] = {}
-    probability = None
+    quantiles: dict[str, float] = {}
     for text in latency:
         value, _, device = text.partition("@")
+        name = f"latency@{device}" if device else "latency"
+        if name in found:
+            raise UsageError(f"--latency {text}: {name} has a limit already")
         quantile, colon, rest = value.partition(":")
         if colon:
-            if not (quantile.startswith("p") and quantile[1:].isdigit()):
-                raise UsageError(f"--latency {text}: write 30ms or p99:30ms")
-            probability, value = int(quantile[1:]) / 10 ** len(quantile[1:]), rest
-        found[f"latency@{device}" if device else "latency"] = parse_duration(value)
+            quantiles[name], value = _share(quantile, text), rest
+        found[name] = parse_duration(value)
     if energy:
         found["energy"] = parse_energy(energy)
     if memory:
         found["peak_memory"] = float(parse_size(memory))
     if size:
         found["size"] = float(parse_size(size))
-    return found, probability
+    return found, quantiles
+
+
+def _share(quantile: str, text: str) -> float:
+    """0.99 of ``p99``, 0.05 of ``p5``, 0.999 of ``p99.9``."""
+    try:
+        share = float(quantile.removeprefix("p")) / 100
+    except ValueError:
+        share = 0.0
+    if not (quantile.startswith("p") and 0 < share < 1):
+        raise UsageError(f"--latency {text}: write 30ms, p99:30ms or p99.9:30ms")
+    return share
 
 
 def _show(result: Any) -> None:
