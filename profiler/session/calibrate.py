@@ -1,4 +1,4 @@
-"""The step test of a device's power sensor: ``lwprof devices doctor NAME --calibrate``."""
+"""The step test of a device's power sensor, for callers in Python: no command runs it yet."""
 
 from __future__ import annotations
 

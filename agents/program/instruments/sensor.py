@@ -72,7 +72,7 @@ class Sensor:
         rails: what it publishes, in the order of ``read``.
         period_s: how often it has a new value.
         averaging_s: how long a value was averaged; 0 is a point in time, None unknown.
-        lag_s: how late a value is; None unknown (measured by ``doctor --calibrate``).
+        lag_s: how late a value is; None unknown (measured by a step test).
         gain_error: largest relative error by the data sheet; None where nobody tells.
         on_demand: each reading starts a conversion, so that readings may be dithered.
         whole: why no total is offered, or None.

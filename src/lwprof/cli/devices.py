@@ -141,8 +141,9 @@ def doctor(name: str, install: bool, wheels: Path | None, json_path: str | None)
     elif device.how == "local":
         checks = examine(Sysroot(), _host_facts(), lambda: time.sleep(_LOAD_WINDOW_S))
     else:
-        raise UsageError(f"doctor cannot look at {device.name!r} yet, which is reached by "
-                         f"{device.how}")  # fmt: skip
+        raise UsageError(f"doctor cannot look at {device.name!r}, which is reached by "
+                         f"{device.how}: 'adb devices -l' tells whether it is ready, and "
+                         "'lwprof measure' what it lacks")  # fmt: skip
     checks.append(_store_check())
     if json_path is not None:
         write_json(
