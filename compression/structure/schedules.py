@@ -10,22 +10,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lwprof.compression.layers import conv_layer
-from lwprof.compression.rewriting import Rewriting, attributes
+from lwprof.compression.rewriting import Rewriting
 from lwprof.compression.structure import batch_norm
+from lwprof.compression.structure.patching import Stage, patch, stages
 from lwprof.compression.transform import Draft, Given, Transform
 from lwprof.profiler.graph import Graph, read
 from lwprof.profiler.graph.memory import Step, activation_sizes, peak_bytes
 
-_ELEMENTWISE = ("Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid", "Tanh", "BatchNormalization")
+# Each is rewritten and its peak counted.
+_TRIED = 8
 
 
 def in_place_peak(graph: Graph) -> tuple[int | None, tuple[str, ...]]:
@@ -76,130 +75,6 @@ def _in_place(draft: Draft) -> None:
     draft.notes.append("needs a runtime with in-place kernels; ONNX Runtime has none")
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The layers that run patch by patch: a chain from the graph's input.
-
-    Attributes:
-        nodes: in order; ``source`` is the input of the first, ``result`` of the last.
-    """
-
-    nodes: tuple[Any, ...]
-    source: str
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Rows (or columns) of a map: ``start`` to ``stop``, padded by ``before`` and ``after``."""
-
-    start: int
-    stop: int
-    before: int
-    after: int
-
-
-def stages(rewriting: Rewriting) -> list[Stage]:
-    """Every stage that can run in patches: prefixes of the chain behind the only input."""
-    graph = rewriting.graph
-    found: list[Stage] = []
-    if len(graph.inputs) != 1:
-        return found
-    value, nodes = graph.inputs[0].name, []
-    while rewriting.is_private(value):
-        node = rewriting.consumers(value)[0]
-        if not _local(rewriting, node, value):
-            break
-        nodes.append(node)
-        value = node.output[0]
-        shape = rewriting.shape(value)
-        if shape is None or len(shape) != 4:
-            break
-        found.append(Stage(tuple(nodes), graph.inputs[0].name, value))
-    return found
-
-
-def _local(rewriting: Rewriting, node: Any, value: str) -> bool:
-    if node.op_type in _ELEMENTWISE:
-        return bool(node.input[0] == value)
-    if node.op_type == "Conv":
-        return conv_layer(rewriting, node) is not None and node.input[0] == value
-    return False
-
-
-def windows(
-    layers: Sequence[tuple[int, int, int, int, int]], start: int, stop: int
-) -> list[Window]:
-    """What each layer must read so that the last makes rows ``start`` to ``stop``, first first.
-
-    Args:
-        layers: of each: kernel, stride, dilation, padding before, size of its input.
-    """
-    out: list[Window] = []
-    for kernel, stride, dilation, pad, size in reversed(layers):
-        low = start * stride - pad
-        high = (stop - 1) * stride - pad + (kernel - 1) * dilation + 1
-        window = Window(max(0, low), min(size, high), max(0, -low), max(0, high - size))
-        out.append(window)
-        start, stop = window.start, window.stop
-    return out[::-1]
-
-
-def _geometry(
-    rewriting: Rewriting, stage: Stage, axis: int
-) -> list[tuple[int, int, int, int, int]]:
-    out = []
-    for node in stage.nodes:
-        layer = conv_layer(rewriting, node)
-        if layer is None:
-            size = (rewriting.shape(node.input[0]) or (0, 0, 0, 0))[2 + axis]
-            out.append((1, 1, 1, 0, size))
-        else:
-            out.append((layer.kernel[axis], layer.strides[axis], layer.dilations[axis],
-                        layer.pads[axis], layer.in_shape[2 + axis]))  # fmt: skip
-    return out
-
-
-def _cuts(size: int, patches: int) -> list[tuple[int, int]]:
-    edges = [size * i // patches for i in range(patches + 1)]
-    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
-
-
-def patch(rewriting: Rewriting, stage: Stage, patches: int) -> None:
-    """Rewrites a stage as ``patches`` × ``patches`` passes whose results are joined."""
-    height, width = (rewriting.shape(stage.result) or (0, 0, 0, 0))[2:]
-    geometry = [_geometry(rewriting, stage, axis) for axis in range(2)]
-    rewriting.remove(*stage.nodes)
-    shape = rewriting.shape(stage.result) or ()
-    bands = []
-    for top, bottom in _cuts(height, patches):
-        row = []
-        for left, right in _cuts(width, patches):
-            spans = [windows(geometry[0], top, bottom), windows(geometry[1], left, right)]
-            row.append(_pass(rewriting, stage, spans))
-        band = (*shape[:2], bottom - top, width)
-        bands.append(rewriting.add("Concat", row, band, axis=3) if len(row) > 1 else row[0])
-    rewriting.add("Concat", bands, shape, output=stage.result, axis=2)
-
-
-def _pass(rewriting: Rewriting, stage: Stage, spans: list[list[Window]]) -> str:
-    """One patch through the stage."""
-    first = [axis[0] for axis in spans]
-    bounds = [np.array(v, np.int64) for v in ([w.start for w in first], [w.stop for w in first],
-                                              [2, 3])]  # fmt: skip
-    names = [rewriting.add_constant(array, "patch") for array in bounds]
-    value = rewriting.add("Slice", [stage.source, *names])
-    for place, node in enumerate(stage.nodes):
-        found = attributes(node)
-        if node.op_type == "Conv":
-            found.pop("auto_pad", None)
-            rows, columns = (axis[place] for axis in spans)
-            found["pads"] = [rows.before, columns.before, rows.after, columns.after]
-        value = rewriting.add(node.op_type, [value, *node.input[1:]], hint=f"{node.name}.patch",
-                              **found)  # fmt: skip
-    return value
-
-
 def _patches(draft: Draft, patches: int) -> None:
     """Patches the stage that lowers the peak most."""
     original = draft.rewriting.graph
@@ -230,14 +105,19 @@ def _patches(draft: Draft, patches: int) -> None:
 
 
 def _promising(rewriting: Rewriting, patches: int) -> list[Stage]:
-    """Stages that end in a map smaller than one before it, each end once per convolution."""
-    out = []
+    """The first stages that end in a smaller map than every stage before them.
+
+    Later ones cost more overlap, and their patches see most of the image anyhow.
+    """
+    out: list[Stage] = []
+    least: int | None = None
     for stage in stages(rewriting):
-        shapes = [rewriting.shape(node.output[0]) or () for node in stage.nodes]
-        last, largest = int(np.prod(shapes[-1])), max(int(np.prod(s)) for s in shapes)
-        if min(shapes[-1][2:]) >= patches and (last < largest or len(stage.nodes) == 1):
+        shape = rewriting.shape(stage.result) or ()
+        size = int(np.prod(shape))
+        if min(shape[2:]) >= patches and (least is None or size < least):
             out.append(stage)
-    return out[-6:]
+            least = size
+    return out[:_TRIED]
 
 
 IN_PLACE_DEPTHWISE = Transform(
@@ -246,7 +126,7 @@ IN_PLACE_DEPTHWISE = Transform(
 )  # fmt: skip
 PATCHES = tuple(
     Transform(f"patches_{n}x{n}", f"Patch-based inference, {n} × {n}", "S18", "equal",
-              "the chain of Conv and elementwise operators behind the input",
+              "Conv, MaxPool, elementwise operators and shortcuts behind the input",
               partial(_patches, patches=n))
     for n in (2, 3)
 )  # fmt: skip

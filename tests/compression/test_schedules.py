@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lwprof import zoo
 from lwprof.compression.rewriting import Rewriting
 from lwprof.compression.running import output_error
-from lwprof.compression.structure import schedules
+from lwprof.compression.structure import patching, schedules
 from lwprof.profiler.graph import read
 
 
@@ -77,15 +77,47 @@ def test_patches_give_equal_outputs(
     value = net.op("Clip", net.conv(value, 6, 6, 3, group=6), net.keep(np.float32(-0.5)))
     value = net.conv(value, 4, 6, 3, strides=[2, 1])
     model = net.model(value)
-    for stage in schedules.stages(Rewriting(read(model))):
+    for stage in patching.stages(Rewriting(read(model))):
         rewriting = Rewriting(read(model))
-        schedules.patch(rewriting, stage, patches)
+        patching.patch(rewriting, stage, patches)
         changed = rewriting.finish()
         assert output_error(model, changed) < 1e-5
         assert read(changed).macs >= read(model).macs
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2"])
+@settings(deadline=None, max_examples=20)
+@given(st.integers(2, 3), st.sampled_from([1, 2]), st.integers(9, 15), st.booleans(),
+       st.integers(0, 3))  # fmt: skip
+def test_patches_pass_shortcuts_branches_and_pooling(
+    patches: int, stride: int, size: int, joined: bool, seed: int
+) -> None:
+    net = Small((1, 3, size, size + 1), seed)
+    first = net.op("Relu", net.conv("x", 4, 3, 3, strides=[stride, stride]))
+    first = net.op("MaxPool", first, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
+    left = net.conv(net.op("Relu", net.conv(first, 6, 4, 3)), 4, 6, 3)
+    value = net.op("Add", left, first)  # a shortcut: one reader needs more rows than the other
+    if joined:
+        value = net.op("Concat", value, net.conv(first, 4, 4, 1), axis=1)
+    channels = 8 if joined else 4
+    model = net.model(net.conv(net.op("Relu", value), 5, channels, 3, strides=[2, 2]))
+    found = patching.stages(Rewriting(read(model)))
+    assert len(found) == 6
+    for stage in found:
+        rewriting = Rewriting(read(model))
+        patching.patch(rewriting, stage, patches)
+        assert output_error(model, rewriting.finish()) < 1e-5
+
+
+def test_a_value_that_others_read_ends_no_stage() -> None:
+    net = Small((1, 3, 8, 8))
+    first = net.conv("x", 4, 3, 3)
+    second = net.conv(first, 4, 4, 3)
+    mean = net.op("GlobalAveragePool", first)  # looks at everything
+    model = net.model(net.op("Mul", second, mean))
+    assert [stage.result for stage in patching.stages(Rewriting(read(model)))] == [first]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "mcunet_in0"])
 def test_patches_lower_the_peak_of_a_network_and_say_what_the_overlap_costs(name: str) -> None:
     model = zoo.build(name, resolution=96)
     done = schedules.PATCHES[0].apply(model)
