@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: test demo lint editable-test wheel-test clean
+.PHONY: test demo search-demo lint editable-test wheel-test clean
 
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lwprof needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -31,6 +31,11 @@ demo: $(BIN)/.ready
 	  --store .demo/measurements.db --json .demo/onnxruntime.json
 	$(BIN)/lwprof measure .demo/squeezenet1_1.onnx --device host --threads 1 --budget 60s \
 	  --runtime tvm --store .demo/measurements.db --json .demo/tvm.json
+
+# A search from data to networks measured on this machine; interrupted, it goes on.
+search-demo: $(BIN)/.ready
+	mkdir -p .demo
+	$(BIN)/python examples/digits/search.py --store .demo/search.db --json .demo/search.json
 
 # The same tests against a wheel in an environment of its own.
 wheel-test:

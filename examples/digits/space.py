@@ -1,6 +1,6 @@
 """The space of the digits search: one definition draws ONNX graphs and trains in PyTorch.
 
-Eight blocks on 8×8 images, each an inverted residual of a kernel and an expansion, or nothing
+Six blocks on 8×8 images, each an inverted residual of a kernel and an expansion, or nothing
 where input and output have the same shape.
 """
 
@@ -14,10 +14,10 @@ from torch import nn
 
 from lwprof.search.spaces.options import OptionSpace
 
-STEM, HEAD, CLASSES, SIDE = 24, 96, 10, 8
-LAYERS = ((24, 1), (32, 1), (32, 1), (48, 2), (48, 1), (48, 1), (64, 1), (64, 1))
+STEM, HEAD, CLASSES, SIDE = 16, 96, 10, 8
+LAYERS = ((16, 1), (24, 1), (24, 1), (32, 2), (32, 1), (48, 1))
 """Channels and stride of the blocks."""
-OPTIONS = ("k3_e1", "k3_e3", "k3_e6", "k5_e3", "k5_e6")
+OPTIONS = ("k3_e1", "k3_e2", "k3_e4", "k5_e2", "k5_e4")
 
 
 def layers() -> list[tuple[int, int, int]]:
@@ -51,7 +51,7 @@ def unit(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> 
 
 
 def stem() -> nn.Module:
-    """1 → 24 channels."""
+    """1 → 16 channels."""
     return nn.Sequential(*unit(1, STEM, 3), nn.ReLU())
 
 
@@ -67,7 +67,7 @@ def choice(cin: int, cout: int, stride: int, option: str) -> nn.Module:
 
 
 class Digits(OptionSpace):
-    """Eight blocks; ``skip`` where shapes allow."""
+    """Six blocks; ``skip`` where shapes allow."""
 
     name = "digits"
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-BATCH, RATE = 64, 3e-3
+BATCH, RATE = 64, 4e-3
 Batches = Callable[[], Iterator[tuple[Any, Any]]]
 
 
@@ -32,7 +32,9 @@ def digits(seed: int = 0) -> Data:
     held, test, y_held, y_test = train_test_split(rest, y_rest, train_size=0.5, random_state=seed,
                                                   stratify=y_rest)  # fmt: skip
     pairs = ((first, y_first), (held, y_held), (test, y_test))
-    return Data(*((torch.tensor(a), torch.tensor(b)) for a, b in pairs))
+    # Depthwise convolutions train two to three times as fast with channels last.
+    return Data(*((torch.tensor(a).to(memory_format=torch.channels_last), torch.tensor(b))
+                  for a, b in pairs))  # fmt: skip
 
 
 def batches(data: tuple[Any, Any], generator: torch.Generator) -> Batches:
@@ -52,7 +54,7 @@ def train(module: nn.Module, data: tuple[Any, Any], epochs: int, seed: int) -> n
     optimiser = torch.optim.Adam(module.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
     source = batches(data, generator)
-    module.train()
+    module = module.to(memory_format=torch.channels_last).train()
     for _ in range(epochs):
         for x, y in source():
             loss = nn.functional.cross_entropy(module(x), y)
