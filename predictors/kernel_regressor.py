@@ -245,7 +245,9 @@ class KernelRegressor(Estimator):
             found.fingerprint_ = str(entry["fingerprint"])
             return found
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path} is no kernel regressor: {error}") from None
+            raise StoreError(
+                f"{path} is no kernel regressor of this version ({error}): run lwprof fit again"
+            ) from None
 
 
 def _relative(off: Floats) -> float:
