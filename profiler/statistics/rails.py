@@ -217,7 +217,7 @@ def random_sensor(rng: np.random.Generator, kind: str) -> Sensor:
         dropped=float(rng.choice([0.0, 0.0, 0.01, 0.03])),
         jitter=float(rng.uniform(0.002, 0.02)),
         on_demand=kind != "averaging" and bool(rng.random() < 0.5),
-        # A slow sensor's lag is worth a calibration (``doctor --calibrate``).
+        # A slow sensor's lag is worth a calibration.
         told=kind == "slow" or bool(rng.random() < 0.7),
     )
 
